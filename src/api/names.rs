@@ -1,0 +1,22 @@
+//! The fixed names of Cofferdam in a cluster: changing one is a breaking change.
+
+/// API group of the custom resources.
+pub const GROUP: &str = "cofferdam.dev";
+/// `apiVersion` of the custom resources.
+pub const API_VERSION: &str = "cofferdam.dev/v1alpha1";
+/// Field manager of every write.
+pub const FIELD_MANAGER: &str = "cofferdam";
+/// Namespace that the controller runs in unless told otherwise.
+pub const DEFAULT_NAMESPACE: &str = "cofferdam-system";
+/// Label on each policy: `app.kubernetes.io/managed-by: cofferdam`.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "cofferdam";
+/// Label on each policy: the name of the tier that it was rendered from.
+pub const TIER_LABEL: &str = "cofferdam.dev/tier";
+/// Annotation on each policy: the digest of the spec that we wrote.
+pub const RENDERED_ANNOTATION: &str = "cofferdam.dev/rendered";
+/// Label that the API server keeps on every namespace: its own name.
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Namespaces that are never touched, by name: a label could be forged.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
