@@ -1,0 +1,3 @@
+//! The controller: what runs in the cluster.
+
+pub mod queue;
