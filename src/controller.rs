@@ -1,3 +1,4 @@
 //! The controller: what runs in the cluster.
 
 pub mod queue;
+pub mod work;
