@@ -7,6 +7,7 @@
 pub mod gauges;
 pub mod logging;
 pub mod metrics;
+pub mod server;
 
 pub use gauges::GaugeSnapshot;
 pub use logging::LogFormat;
