@@ -4,12 +4,14 @@
 //! slipped past admission; [`crate::policy`] parses them into types that cannot.
 
 pub mod allowance;
+mod crd;
 pub mod isolation_tier;
 pub mod label_selector;
 pub mod names;
 pub mod status;
 
 pub use allowance::{Allowance, IpBlock, Peer, Port, PortNumberOrName, Preset, Protocol};
+pub use crd::crd;
 pub use isolation_tier::{Direction, IsolationTier, IsolationTierSpec, Mode};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
 pub use status::{IsolationTierStatus, NamespaceCounts, NamespaceProblem};

@@ -2,9 +2,10 @@
 //! in place, drift measured.
 //!
 //! ```text
-//!     watches                pure, total, no I/O                    the only writer
-//! Cache ───────► World ──► plan(world, namespace, observed, record) ──► Plan ──► apply ──► Outcome ──► ledger ──► status, Events, metrics
-//! (controller/)            (policy/)                                            (controller/apply)               (controller/report)
+//!  watches                 pure, total, no I/O                the only writer
+//!  Cache ────► World ────► plan(world, namespace,  ────► Plan ────► apply ────► Outcome ────► ledger ────► status,
+//!  (controller/cache)      observed, record)             (controller/apply)                  Events, metrics
+//!                          (policy/)                                                         (controller/report)
 //! ```
 //!
 //! Reading order: [`api`] (what people write), [`policy`] (the core: what ought to stand), [`controller`] (the

@@ -4,51 +4,104 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the controller last saw and did for a tier.
+/// What Cofferdam last saw and did for the tier. Written by Cofferdam alone.
+///
+/// Example:
+///
+/// ```yaml
+/// observedGeneration: 3
+/// conditions:
+/// - type: Ready
+///   status: "True"
+///   ...
+/// namespaces:
+///   selected: 42
+///   protected: 42
+///   ...
+/// ```
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IsolationTierStatus {
-    /// The `metadata.generation` that this status speaks of; -1 before the controller saw the tier.
+    /// The `metadata.generation` that this status speaks of; -1 before Cofferdam has seen the tier.
+    ///
+    /// Example: `3`
     pub observed_generation: i64,
-    /// `Ready`; `Reconciling` and `Stalled` only while true.
+    /// `Ready` is True while every governed namespace is as the tier wants it; its message says what is wrong otherwise,
+    /// and what to do. `Reconciling` and `Stalled` are there only while true: Cofferdam is writing, or cannot go on by
+    /// itself.
+    ///
+    /// Example: `kubectl wait --for=condition=Ready isolationtier/restricted`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// How many namespaces are in which state.
+    ///
+    /// Example: `{selected: 42, protected: 41, observed: 0, pending: 0, drifted: 1, failed: 0}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceCounts>,
-    /// At most ten things to look at.
+    /// What to look at, at most ten entries: where, what is wrong, and how to put it right.
+    ///
+    /// Example:
+    ///
+    /// ```yaml
+    /// - namespace: payments
+    ///   reason: PolicyTooLarge
+    ///   message: the rendered policy exceeds 1 MiB; list fewer peers
+    /// ```
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<NamespaceProblem>,
 }
 
-/// Namespaces that a tier selects, by state.
+/// Namespaces that the tier selects, by state. Exempt and terminating namespaces are not counted.
+///
+/// Example: `{selected: 42, protected: 41, observed: 0, pending: 0, drifted: 1, failed: 0}`
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceCounts {
-    /// Selected by the tier, exempt and terminating ones left out.
+    /// Selected by the tier.
+    ///
+    /// Example: `42`
     pub selected: i64,
-    /// Governed, with every policy present and as rendered.
+    /// Governed by the tier, with every policy present and as rendered. Whether the network plugin enforces them does
+    /// not show in the Kubernetes API.
+    ///
+    /// Example: `41`
     pub protected: i64,
-    /// Shadowed by this tier in mode Observe.
+    /// Shadowed by the tier, in mode Observe: nothing is written.
+    ///
+    /// Example: `0`
     pub observed: i64,
     /// Governed, with a change that is not written yet.
+    ///
+    /// Example: `0`
     pub pending: i64,
     /// Governed, with a difference that somebody else made and that is not healed yet.
+    ///
+    /// Example: `1`
     pub drifted: i64,
     /// Governed, and the last write failed.
+    ///
+    /// Example: `0`
     pub failed: i64,
 }
 
 /// One thing to look at, with its fix.
+///
+/// Example: `{namespace: payments, reason: PolicyTooLarge, message: ...}`
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceProblem {
-    /// The namespace, where the problem is of one.
+    /// The namespace; absent where the problem is the tier's.
+    ///
+    /// Example: `payments`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// A CamelCase word for machines.
+    /// What kind of problem, in one CamelCase word for machines.
+    ///
+    /// Example: `PolicyTooLarge`
     pub reason: String,
     /// What is wrong and what to do.
+    ///
+    /// Example: `the rendered policy exceeds 1 MiB; list fewer peers`
     pub message: String,
 }

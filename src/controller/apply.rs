@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::cache::Cache;
 use super::error::WriteError;
 use crate::api::names::FIELD_MANAGER;
-use crate::policy::record::{Failure, Outcome};
+use crate::policy::record::Outcome;
 use crate::policy::{Action, Cause, Namespace, Plan, PolicyName, Removal, Write};
 
 /// Writes plans.
@@ -134,6 +134,6 @@ fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteErro
         Ok(()) => outcome.committed.push(name.clone()),
         Err(WriteError::NamespaceGone) => outcome.namespace_gone = true,
         Err(WriteError::OtherRevision) => outcome.look_again = true,
-        Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert::<Failure>(failure),
+        Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),
     }
 }

@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
+use tokio::sync::watch;
 
 use super::policy_index::PolicyIndex;
 use crate::policy::{
-    Exemptions, Fact, Facts, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World,
+    Exemptions, Fact, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World, assign,
 };
 
 /// What is watched, each with a cache of its own.
@@ -37,6 +38,8 @@ pub(super) enum Watched {
 #[derive(Debug)]
 pub(super) struct Cache {
     state: Mutex<State>,
+    /// Is told of each cache that completes.
+    completed: watch::Sender<()>,
     dns_service: (String, String),
 }
 
@@ -101,7 +104,7 @@ impl Watched {
     ];
 
     /// The name for `/readyz` and metrics.
-    pub(super) fn label(self) -> &'static str {
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Tiers => "isolationtiers",
             Self::Namespaces => "namespaces",
@@ -126,7 +129,7 @@ impl Cache {
             synced: BTreeSet::new(),
             failing: BTreeMap::new(),
         };
-        Self { state: Mutex::new(state), dns_service }
+        Self { state: Mutex::new(state), completed: watch::Sender::new(()), dns_service }
     }
 
     /// A namespace with everything that decides about it; `None` once it is gone.
@@ -146,9 +149,9 @@ impl Cache {
         Arc::clone(&self.state().world)
     }
 
-    /// Every tier, also those that are being deleted.
-    pub(super) fn tiers(&self) -> BTreeMap<String, KnownTier> {
-        self.state().tiers.clone()
+    /// The names of the tiers that are not being deleted.
+    pub(super) fn tier_names(&self) -> BTreeSet<String> {
+        self.state().world.tiers().iter().map(|ranked| ranked.tier.identity().name.to_string()).collect()
     }
 
     /// A tier as the watch shows it.
@@ -189,7 +192,18 @@ impl Cache {
 
     /// A cache is complete.
     pub(super) fn synced(&self, watched: Watched) {
-        self.state().synced.insert(watched);
+        if self.state().synced.insert(watched) {
+            self.completed.send_replace(());
+        }
+    }
+
+    /// Waits until these caches were complete once.
+    pub(super) async fn wait_for(&self, caches: &[Watched]) {
+        let mut completed = self.completed.subscribe();
+        while !caches.iter().all(|watched| self.is_synced(*watched)) {
+            // The sender lives in self, so this cannot fail; if it did, the next look decides.
+            let _ = completed.changed().await;
+        }
     }
 
     /// A watch fails.
@@ -210,6 +224,24 @@ impl Cache {
         if let Some(known) = self.state().namespaces.get_mut(namespace) {
             known.appeared = None;
         }
+    }
+
+    /// How many policies outlived their tier, in how many namespaces that nobody governs.
+    pub(super) fn retained(&self, world: &World) -> (u64, u64) {
+        let state = self.state();
+        let (mut policies, mut namespaces) = (0, 0);
+        for name in state.policies.namespaces() {
+            let Some(known) = state.namespaces.get(name) else { continue };
+            let observed = state.policies.observed(name);
+            let assignment = assign(world, &known.namespace, &observed);
+            if !matches!(assignment.governor, Governor::Nobody) {
+                continue;
+            }
+            let retained = observed.values().filter(|policy| policy.marks.is_retained(|uid| world.is_live(uid))).count();
+            policies += retained as u64;
+            namespaces += u64::from(retained > 0);
+        }
+        (policies, namespaces)
     }
 
     /// A write of ours returned this object.

@@ -16,6 +16,10 @@ pub(super) enum WriteError {
     Failed(Failure),
 }
 
+/// The reasons of failures: a closed set, since they are label values.
+pub(super) const REASONS: [&str; 6] =
+    ["AdmissionDenied", "Forbidden", "Invalid", "QuotaExceeded", "RequestFailed", "TooManyRequests"];
+
 impl WriteError {
     /// Tells the errors of one write apart. `what` names the object for people.
     pub(super) fn of(error: kube::Error, what: &str) -> Self {

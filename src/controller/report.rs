@@ -1,13 +1,12 @@
 //! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -64,8 +63,6 @@ impl Reporter {
     /// Writes the statuses that differ from what stands. Returns when to look again although nothing happens.
     async fn report(&self, client: &Client, events: &Events, metrics: &Metrics) -> Option<tokio::time::Instant> {
         let (world, tally) = self.tally();
-        let names = world.tiers().iter().map(|ranked| ranked.tier.identity().name.to_string());
-        metrics.tiers_changed(&names.collect::<BTreeSet<_>>());
         let now = Timestamp::now();
         let mut next_look = None;
         for ranked in world.tiers() {
@@ -95,7 +92,7 @@ impl Reporter {
     ) -> bool {
         let started = std::time::Instant::now();
         let identity = ranked.tier.identity();
-        let api = Api::<IsolationTier>::all(client.clone());
+        let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         // The uid makes sure that the status of a tier does not land on its successor of the same name.
         let patch = json!({
             "apiVersion": API_VERSION,
@@ -104,7 +101,7 @@ impl Reporter {
             "status": status_patch(status),
         });
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let result = match api.patch_metadata_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
+        let result = match api.patch_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
             Ok(_) => {
                 announce(events, ranked, before, status);
                 ReconcileResult::Success

@@ -19,8 +19,10 @@ use tokio::task::JoinSet;
 use super::cache::{Cache, NamespaceNews, Watched};
 use super::error::describe_watch_error;
 use super::queue::Class;
+use super::report::Reporter;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
+use crate::telemetry::metrics::Metrics;
 
 /// A namespace that just appeared is written to only after this: requests that follow its creation at once
 /// stall for 50 ms in the API server about one time in twenty, because the admission plugin NamespaceLifecycle
@@ -41,8 +43,10 @@ pub(super) struct Watches {
     pub(super) cache: Arc<Cache>,
     /// Namespaces that need a look.
     pub(super) namespaces: WorkQueue<String>,
-    /// Tiers whose status may have changed.
-    pub(super) tiers: WorkQueue<String>,
+    /// Writes the tiers' statuses.
+    pub(super) reporter: Arc<Reporter>,
+    /// Is told which tiers are live: only those may be a label value.
+    pub(super) metrics: Arc<Metrics>,
     /// Namespace and name of the cluster's DNS Service.
     pub(super) dns_service: (String, String),
 }
@@ -68,20 +72,19 @@ impl Watches {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         let mut listed = Vec::new();
         follow(api, watcher::Config::default(), Watched::Tiers, &self.cache, |event| {
-            let (concerned, changed) = match event {
+            let (concerned, complete) = match event {
                 Event::Init => return listed.clear(),
                 Event::InitApply(tier) => return listed.push(tier),
-                Event::InitDone => {
-                    let concerned = self.cache.tiers_listed(std::mem::take(&mut listed));
-                    self.cache.synced(Watched::Tiers);
-                    (concerned, self.cache.tiers().into_keys().collect())
-                }
-                Event::Apply(tier) => (self.cache.tier_applied(&tier), vec![tier.name_any()]),
-                Event::Delete(tier) => (self.cache.tier_deleted(&tier.name_any()), vec![tier.name_any()]),
+                Event::InitDone => (self.cache.tiers_listed(std::mem::take(&mut listed)), true),
+                Event::Apply(tier) => (self.cache.tier_applied(&tier), false),
+                Event::Delete(tier) => (self.cache.tier_deleted(&tier.name_any()), false),
             };
-            let now = Instant::now();
-            changed.into_iter().for_each(|tier: String| self.tiers.push(tier, Class::Change, now));
+            self.metrics.tiers_changed(&self.cache.tier_names());
+            self.reporter.look();
             self.look_at(concerned, Class::Change);
+            if complete {
+                self.cache.synced(Watched::Tiers);
+            }
         })
         .await;
     }
@@ -184,10 +187,7 @@ impl Watches {
 
     /// A fact changed: every tier may say something else of its allowances.
     fn facts_changed(&self, concerned: Vec<String>) {
-        if !concerned.is_empty() {
-            let now = Instant::now();
-            self.cache.tiers().into_keys().for_each(|tier| self.tiers.push(tier, Class::Change, now));
-        }
+        self.reporter.look();
         self.look_at(concerned, Class::Change);
     }
 

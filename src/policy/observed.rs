@@ -113,6 +113,12 @@ impl Marks {
         !self.managed_by && self.tier.is_none() && self.rendered.is_none() && self.tier_owner.is_none()
     }
 
+    /// Whether we wrote it for a tier that is gone. `is_live` tells whether a tier of a uid exists.
+    pub fn is_retained(&self, is_live: impl Fn(&str) -> bool) -> bool {
+        let owner_is_gone = self.tier_owner.as_ref().is_none_or(|owner| !is_live(&owner.uid));
+        self.managed_by && self.tier.is_some() && self.rendered.is_some() && owner_is_gone
+    }
+
     /// Whether name label and owner speak of the same tier: what must agree before anything is deleted in a
     /// namespace that nobody governs. Returns that tier's uid.
     pub fn agreed_owner(&self) -> Option<&str> {

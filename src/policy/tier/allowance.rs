@@ -237,6 +237,8 @@ fn parse_ports(ports: Option<&[api::Port]>, field: &str, problems: &mut Vec<Prob
 fn parse_target(port: &api::Port, field: &str, problems: &mut Vec<Problem>) -> Option<PortTarget> {
     let number = |number: i32| u16::try_from(number).ok().filter(|number| *number > 0);
     let refused = match (&port.port, port.end_port) {
+        // Not what a person means: it is what `port: null` becomes, and would mean every TCP port.
+        (None, None) if port.protocol.is_none() => "names nothing: write protocol: TCP for every TCP port, or a port",
         (None, None) => return Some(PortTarget::All),
         (Some(PortNumberOrName::Number(first)), end) => {
             match (number(*first), number(end.unwrap_or(*first))) {

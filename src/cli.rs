@@ -1,0 +1,77 @@
+//! The command line: one file a verb, each a thin shell around the library. stdout is data, stderr is talk.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod crd;
+
+/// Keeps every Kubernetes namespace watertight: isolation tiers in, NetworkPolicies kept in place, drift measured.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  cofferdam crd | kubectl apply --server-side -f -    # install or upgrade the resource definition
+  cofferdam help crd                                  # every command has an example"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One verb of the command line.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the CustomResourceDefinition as YAML
+    #[command(after_help = "Examples:
+  cofferdam crd | kubectl apply --server-side -f -    # install or upgrade it
+  cofferdam crd > isolationtiers.yaml                 # keep it in git, for Argo CD or Flux")]
+    Crd,
+}
+
+/// Exit code of a command that could not do its work; 1 is left to commands that found a difference, as in `kubectl diff`.
+const FAILED: u8 = 2;
+
+impl Cli {
+    /// Runs the command; a failure is said on stderr.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Crd => {
+                crd::run(&mut io::stdout().lock()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                help.contains(&format!("cofferdam {}", command.get_name())),
+                "`{}` has no example in its help",
+                command.get_name()
+            );
+        }
+    }
+}

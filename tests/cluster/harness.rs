@@ -1,0 +1,34 @@
+//! What a scenario stands on. Reading order: `control_plane` (the servers), `controller` (the compiled binary under its
+//! shipped role), `audit` (what the API server saw), `observer` (what must never have happened), then the small ones.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "scenarios come one by one; each uses another part of this"
+)]
+
+pub mod audit;
+pub mod audit_event;
+pub mod cluster_facts;
+pub mod control_plane;
+pub mod controller;
+pub mod eventually;
+pub mod free_port;
+pub mod granted_verbs;
+pub mod identity;
+pub mod kubectl;
+pub mod metrics;
+pub mod observer;
+pub mod owned_process;
+pub mod permission;
+pub mod policy_history;
+pub mod scenario_namespaces;
+pub mod server_processes;
+
+pub use audit::AuditLog;
+pub use audit_event::AuditEvent;
+pub use control_plane::{ControlPlane, ControlPlaneOptions};
+pub use controller::Controller;
+pub use eventually::{eventually, holds_for};
+pub use identity::Identity;
+pub use metrics::Metrics;
+pub use observer::Observer;

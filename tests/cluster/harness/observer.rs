@@ -1,0 +1,175 @@
+//! The judge of a scenario: over every revision that the API server stored, was there ever one that must not be?
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cofferdam::api::Direction;
+use cofferdam::api::names::RENDERED_ANNOTATION;
+use serde_json::{Value, json};
+
+use super::audit_event::AuditEvent;
+use super::control_plane::ControlPlane;
+use super::identity::Identity;
+use super::policy_history::{Revision, policy_histories};
+
+/// Judges what happened in some namespaces, from their creation on.
+#[derive(Clone, Debug, Default)]
+pub struct Observer {
+    namespaces: BTreeSet<String>,
+    expected_releases: Vec<(String, String)>,
+}
+
+impl Observer {
+    /// An observer of these namespaces.
+    pub fn of<Name: Into<String>>(namespaces: impl IntoIterator<Item = Name>) -> Self {
+        Self {
+            namespaces: namespaces.into_iter().map(Into::into).collect(),
+            expected_releases: Vec::new(),
+        }
+    }
+
+    /// Declares that the scenario makes the controller delete the baseline of this direction, once.
+    pub fn expect_release(mut self, namespace: &str, direction: Direction) -> Self {
+        self.expected_releases
+            .push((namespace.to_owned(), baseline_name(direction).to_owned()));
+        self
+    }
+
+    /// Fails the test with every violation; call it last.
+    pub async fn verdict(&self, control_plane: &ControlPlane) {
+        let violations = self.violations_in(&control_plane.audit_log().settled(control_plane).await);
+        assert!(
+            violations.is_empty(),
+            "the observer saw what must never be:\n{}",
+            violations.join("\n")
+        );
+    }
+
+    /// Every violation among `events`, a line each.
+    pub fn violations_in(&self, events: &[Arc<AuditEvent>]) -> Vec<String> {
+        let mut violations = self.writes_to_what_is_not_ours(events);
+        for ((namespace, name), history) in policy_histories(events, &self.namespaces) {
+            let mut found: Vec<String> = history.iter().filter(by_controller).filter_map(malformed).collect();
+            if name.starts_with("cofferdam-baseline-") {
+                found.extend(self.unexpected_releases(&namespace, &name, &history));
+            }
+            violations.extend(found.into_iter().map(|text| format!("{namespace}/{name}: {text}")));
+        }
+        violations
+    }
+
+    // The requests themselves, whatever they led to: permissions that lack, and objects that are not ours.
+    fn writes_to_what_is_not_ours(&self, events: &[Arc<AuditEvent>]) -> Vec<String> {
+        let mut violations = Vec::new();
+        let ours = |event: &&Arc<AuditEvent>| {
+            event.user == Identity::Controller.user()
+                && (event.namespace.is_empty() || self.namespaces.contains(&event.namespace))
+        };
+        for event in events.iter().filter(ours) {
+            if event.is_missing_permission() {
+                violations.push(format!("the shipped role lacks a permission: {}", event.summary()));
+            }
+            let allowed = match event.qualified_resource().as_str() {
+                "networking.k8s.io/networkpolicies" => event.verb != "deletecollection" && is_our_name(&event.name),
+                "events.k8s.io/events" | "cofferdam.dev/isolationtiers/status" => true,
+                _ => false,
+            };
+            if event.is_write() && !allowed {
+                violations.push(format!("a write to what is not ours: {}", event.summary()));
+            }
+        }
+        violations
+    }
+
+    fn unexpected_releases(&self, namespace: &str, name: &str, history: &[Revision]) -> Vec<String> {
+        let expected = self
+            .expected_releases
+            .iter()
+            .filter(|(space, policy)| space == namespace && policy == name)
+            .count();
+        let deletions: Vec<usize> = (0..history.len())
+            .filter(|index| history[*index].object.is_none() && by_controller(&&history[*index]))
+            .collect();
+        let describe = |index: &usize| {
+            let recreated = history.get(index + 1).is_some_and(|next| by_controller(&next));
+            let what = if recreated {
+                "replaced in two steps, open in between"
+            } else {
+                "deleted, its direction is open"
+            };
+            format!("{what}: {}", history[*index].event.summary())
+        };
+        deletions.iter().skip(expected).map(describe).collect()
+    }
+}
+
+/// `cofferdam-baseline-ingress` or `-egress`.
+pub fn baseline_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "cofferdam-baseline-ingress",
+        Direction::Egress => "cofferdam-baseline-egress",
+    }
+}
+
+fn is_our_name(name: &str) -> bool {
+    let directed = name.ends_with("-ingress") || name.ends_with("-egress");
+    let baseline = name == "cofferdam-baseline-ingress" || name == "cofferdam-baseline-egress";
+    baseline || (directed && name.starts_with("cofferdam-allow-"))
+}
+
+fn by_controller(revision: &&Revision) -> bool {
+    revision.event.user == Identity::Controller.user()
+}
+
+// What is wrong with an object that the controller stored. Written from the promise, not from the renderer.
+fn malformed(revision: &Revision) -> Option<String> {
+    let object = revision.object.as_ref()?;
+    // A delete that a finalizer holds leaves the object as others made it.
+    if revision.event.verb == "delete" {
+        return None;
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let (direction, rules, other_rules, peers) = match name.ends_with("-ingress") {
+        true => ("Ingress", "ingress", "egress", "from"),
+        false => ("Egress", "egress", "ingress", "to"),
+    };
+    let spec = &object["spec"];
+    let everyone = |rule: &Value| rule[peers].as_array().is_none_or(Vec::is_empty);
+    let mut faults = Vec::new();
+    if object["metadata"]["annotations"][RENDERED_ANNOTATION]
+        .as_str()
+        .is_none_or(str::is_empty)
+    {
+        faults.push(format!("lacks the annotation {RENDERED_ANNOTATION}"));
+    }
+    if spec["policyTypes"] != json!([direction]) {
+        faults.push(format!(
+            "has policyTypes {} where [\"{direction}\"] belongs",
+            spec["policyTypes"]
+        ));
+    }
+    if name.starts_with("cofferdam-baseline-") && !selects_every_pod(&spec["podSelector"]) {
+        faults.push(format!("has podSelector {} where {{}} belongs", spec["podSelector"]));
+    }
+    if spec[rules].as_array().is_some_and(|rules| rules.iter().any(everyone)) {
+        faults.push(format!(
+            "has a rule without peers, which lets everyone through: {}",
+            spec[rules]
+        ));
+    }
+    if !spec[other_rules].is_null() {
+        faults.push(format!("has {other_rules} rules: {}", spec[other_rules]));
+    }
+    (!faults.is_empty()).then(|| {
+        format!(
+            "the controller stored an object that {}: {}",
+            faults.join("; "),
+            revision.event.summary()
+        )
+    })
+}
+
+fn selects_every_pod(selector: &Value) -> bool {
+    // An absent podSelector reads as the empty one; the server leaves empty parts out.
+    selector.as_object().is_none_or(serde_json::Map::is_empty)
+}

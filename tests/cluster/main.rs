@@ -1,0 +1,9 @@
+//! Scenarios against a real API server. `make test` runs them; `cargo test --test cluster` does, once
+//! `make control-plane` has built the servers. One binary, so that one control plane serves many tests.
+// Here a panic is the report: clippy's allow-*-in-tests covers only the bodies of #[test] functions, not what they call.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod harness;
+mod harness_itself;
+mod installation;
+mod schema;
