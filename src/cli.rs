@@ -28,7 +28,7 @@ pub enum Command {
     /// Print the CustomResourceDefinition as YAML
     #[command(after_help = "Examples:
   cofferdam crd | kubectl apply --server-side -f -    # install or upgrade it
-  cofferdam crd > crds/cofferdam.dev_isolationtiers.yaml")]
+  cofferdam crd > isolationtiers.yaml                 # keep it in git, for Argo CD or Flux")]
     Crd,
 }
 

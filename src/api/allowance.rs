@@ -149,6 +149,10 @@ pub struct IpBlock {
 /// Example: `{protocol: TCP, port: 5000, endPort: 5010}`
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+// A NetworkPolicy takes `{}` for every TCP port, and that is what `port: null` from an unset variable comes to.
+#[x_kube(validation = Rule::new("has(self.port) || has(self.protocol)")
+    .message("a port that names none: write port, or protocol alone for every port of it")
+    .reason(Reason::FieldValueRequired))]
 #[x_kube(validation = Rule::new("!has(self.endPort) || (has(self.port) && type(self.port) == int)")
     .message("endPort ends a range that starts at a port number: write port as a number too, or remove endPort")
     .reason(Reason::FieldValueForbidden)

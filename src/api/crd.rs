@@ -30,8 +30,9 @@ pub fn crd() -> CustomResourceDefinition {
 
 /// Rewrites what the derives cannot be told, in a schema and everything below it.
 fn finish(schema: &mut JSONSchemaProps) {
-    // An `Option` is a field that may be left out. Marked nullable, a null would be stored; unmarked, the API
-    // server drops it, and offline validators refuse it.
+    // An `Option` is a field that may be left out, which its derive says as "nullable". Such a null would be stored and
+    // then read as absent, by our rules too: `ports: null` from an unset template variable would open every port.
+    // Not nullable, server-side apply and offline validators refuse it; other requests drop it, as for any built-in kind.
     schema.nullable = None;
     if let Some(description) = &mut schema.description {
         *description = explain(description);

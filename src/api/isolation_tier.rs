@@ -37,6 +37,8 @@ Where several tiers select a namespace, the one with the highest precedence gove
 writes nothing and reports what Enforce would do.
 
 Whether the policies are enforced is up to the cluster's network plugin.",
+    // A name is a DNS subdomain, so its length is all that can keep it from being the value of a label. The path of the
+    // rule stays empty: the API server takes none under metadata.
     validation = Rule::new("self.metadata.name.size() <= 63")
         .message("the name of a tier is also the value of a label: write at most 63 characters"),
     printcolumn(

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 /// - type: Ready
 ///   status: "True"
 ///   ...
-/// namespaces: {selected: 42, protected: 42, observed: 0, pending: 0, drifted: 0, failed: 0}
+/// namespaces:
+///   selected: 42
+///   protected: 42
+///   ...
 /// ```
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
