@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use cofferdam::api::Direction;
+use cofferdam::api::{Direction, IsolationTier};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Resource};
 use serde_json::{Value, json};
 
 use crate::harness::eventually::{PATIENCE, eventually};
@@ -78,6 +78,42 @@ async fn the_observer_accepts_a_declared_release_and_what_others_do() {
         .expect_release(&namespace, Direction::Ingress)
         .verdict(control_plane)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_observer_counts_a_release_that_a_finalizer_holds() {
+    let control_plane = ControlPlane::shared().await;
+    let admin = control_plane.admin().await;
+    let namespace = unique_name("observer-held");
+    create_namespace(&admin, &namespace, &[]).await;
+    let_tenant_edit(&admin, &namespace).await;
+    let controller = policies_as(control_plane, Identity::Controller, &namespace).await;
+    let tenant = policies_as(control_plane, Identity::Tenant, &namespace).await;
+    let hold = async |finalizers: Value| {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+        tenant
+            .patch("cofferdam-baseline-ingress", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    };
+
+    controller
+        .create(&PostParams::default(), &good_baseline())
+        .await
+        .unwrap();
+    hold(json!(["example.com/held"])).await;
+    controller
+        .delete("cofferdam-baseline-ingress", &DeleteParams::default())
+        .await
+        .unwrap();
+    hold(Value::Null).await;
+
+    let events = control_plane.audit_log().settled(control_plane).await;
+    let violations = Observer::of([&namespace]).violations_in(&events);
+    assert!(
+        matches!(violations.as_slice(), [one] if one.contains("its direction is open")),
+        "{violations:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,13 +200,14 @@ async fn the_audit_log_shows_who_did_what() {
 async fn a_write_into_a_terminating_namespace_is_not_a_missing_permission() {
     let control_plane = ControlPlane::shared().await;
     let namespace = unique_name("terminating");
-    let held = json!({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": namespace, "finalizers": ["example.com/held"]},
-    });
-    control_plane
-        .kubectl_with_input(&["create", "--filename=-"], &held.to_string())
-        .expect_success();
+    create_namespace(&control_plane.admin().await, &namespace, &[]).await;
+    let hold = |finalizers: &str| {
+        let patch = format!("--patch={{\"metadata\":{{\"finalizers\":{finalizers}}}}}");
+        control_plane
+            .kubectl(&["patch", "namespace", &namespace, "--type=merge", &patch])
+            .expect_success();
+    };
+    hold("[\"example.com/held\"]");
     control_plane
         .kubectl(&["delete", "namespace", &namespace, "--wait=false"])
         .expect_success();
@@ -188,15 +225,47 @@ async fn a_write_into_a_terminating_namespace_is_not_a_missing_permission() {
         .find(|event| event.namespace == namespace && event.code == 403)
         .unwrap();
     assert!(!refused.is_missing_permission(), "{refused:?}");
+    hold("null");
     control_plane
-        .kubectl(&[
-            "patch",
-            "namespace",
-            &namespace,
-            "--type=json",
-            "--patch=[{\"op\":\"remove\",\"path\":\"/metadata/finalizers\"}]",
-        ])
+        .kubectl(&["wait", "--for=delete", "--timeout=30s", "namespace", &namespace])
         .expect_success();
+}
+
+// A garbage collector that started before the CRD would notice a deleted tier only half a minute later.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_garbage_collector_knows_isolation_tiers() {
+    let control_plane = ControlPlane::shared().await;
+    let admin = control_plane.admin().await;
+    let name = unique_name("collected");
+    let namespace = create_namespace(&admin, &name, &[]).await;
+    let tiers: Api<IsolationTier> = Api::all(admin);
+    let tier = json!({
+        "metadata": {"name": name},
+        "spec": {"mode": "Observe", "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}},
+    });
+    let tier = tiers
+        .create(&PostParams::default(), &serde_json::from_value(tier).unwrap())
+        .await
+        .unwrap();
+    let mut policy = good_baseline();
+    policy.metadata.owner_references = Some(vec![tier.owner_ref(&()).unwrap(), namespace.owner_ref(&()).unwrap()]);
+    let policies = policies_as(control_plane, Identity::Admin, &name).await;
+    policies.create(&PostParams::default(), &policy).await.unwrap();
+
+    tiers.delete(&name, &DeleteParams::background()).await.unwrap();
+    eventually("the namespace is the only owner left", PATIENCE, || async {
+        let policy = policies
+            .get("cofferdam-baseline-ingress")
+            .await
+            .map_err(|error| error.to_string())?;
+        let owners = policy.metadata.owner_references.unwrap_or_default();
+        if owners.len() == 1 && owners[0].kind == "Namespace" {
+            Ok(())
+        } else {
+            Err(format!("{owners:?}"))
+        }
+    })
+    .await;
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
@@ -56,7 +56,6 @@ impl Default for ControlPlaneOptions {
 pub struct ControlPlane {
     directory: PathBuf,
     audit_log: Option<AuditLog>,
-    // Dropped in this order: the clients of a server before the server.
     controller_manager: Option<OwnedProcess>,
     api_server: OwnedProcess,
     etcd: OwnedProcess,
@@ -203,6 +202,16 @@ impl ControlPlane {
     }
 }
 
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.controller_manager = None;
+        self.api_server.kill9();
+        self.etcd.kill9();
+        // The write-ahead log alone has 64 MB, and a run may start many of these.
+        let _ = std::fs::remove_dir_all(self.directory.join("etcd"));
+    }
+}
+
 // The shared control plane is never dropped, and its logs are wanted exactly when a scenario fails.
 fn name_the_logs_on_panic() {
     static ONCE: Once = Once::new();
@@ -216,7 +225,7 @@ fn name_the_logs_on_panic() {
     });
 }
 
-// Ready, and past what readiness does not cover: the first namespaces are made in the background.
+// Ready, and past what readiness does not cover: the first namespaces and its own Service are made in the background.
 async fn serves(kubeconfig: &Path) -> Result<(), String> {
     let client = identity::client_from(kubeconfig).await?;
     let request = http::Request::get("/readyz")

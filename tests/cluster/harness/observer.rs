@@ -87,8 +87,9 @@ impl Observer {
             .iter()
             .filter(|(space, policy)| space == namespace && policy == name)
             .count();
+        // By the verb, not by the absence that follows: a finalizer may hold the object until somebody else lets it go.
         let deletions: Vec<usize> = (0..history.len())
-            .filter(|index| history[*index].object.is_none() && by_controller(&&history[*index]))
+            .filter(|index| history[*index].event.verb == "delete" && by_controller(&&history[*index]))
             .collect();
         let describe = |index: &usize| {
             let recreated = history.get(index + 1).is_some_and(|next| by_controller(&next));

