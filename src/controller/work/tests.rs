@@ -31,34 +31,69 @@ async fn hands_out_what_is_due_and_waits_for_the_rest() {
     assert_eq!(queue.in_flight(), 0);
 }
 
+/// A worker that takes one key and works on it for so long; gives the key and when it got it.
+fn worker(
+    queue: &WorkQueue<&'static str>,
+    work: Duration,
+) -> tokio::task::JoinHandle<(&'static str, Instant)> {
+    let queue = queue.clone();
+    tokio::spawn(async move {
+        let ticket = queue.next().await.unwrap();
+        let got = (*ticket.key(), now());
+        tokio::time::sleep(work).await;
+        ticket.succeeded();
+        got
+    })
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_earlier_push_shortens_the_sleep_of_whoever_sleeps() {
+async fn an_earlier_push_is_seen_whichever_worker_it_wakes() {
     let queue = WorkQueue::new();
+    let workers = [
+        worker(&queue, Duration::ZERO),
+        worker(&queue, Duration::ZERO),
+    ];
+    tokio::time::sleep(milliseconds(1)).await;
     let start = now();
+    // Wakes the first worker, which keeps the time from now on, behind the other in the line.
     queue.push("late", Class::Change, start + milliseconds(1_000));
-    let workers: Vec<_> = (0..2)
-        .map(|_| {
-            let queue = queue.clone();
-            tokio::spawn(async move {
-                let ticket = queue.next().await.unwrap();
-                let popped = (*ticket.key(), now());
-                ticket.succeeded();
-                popped
-            })
-        })
-        .collect();
-    tokio::time::sleep(milliseconds(5)).await;
-    // Wakes the worker that sleeps without a time first or the one with a later time: either serves.
+    tokio::time::sleep(milliseconds(1)).await;
+    // Wakes the other one.
     queue.push("early", Class::Change, start + milliseconds(50));
     let mut served = Vec::new();
     for worker in workers {
         served.push(worker.await.unwrap());
     }
     served.sort_by_key(|(_, at)| *at);
-    assert_eq!(served[0].0, "early");
+    assert_eq!(
+        served.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
+        ["early", "late"]
+    );
     assert!(served[0].1 < start + milliseconds(60));
-    assert_eq!(served[1].0, "late");
     assert!(served[1].1 < start + milliseconds(1_010));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_gets_work_hands_the_time_to_another() {
+    let queue = WorkQueue::new();
+    let start = now();
+    queue.push("first", Class::Change, start + milliseconds(50));
+    queue.push("second", Class::Change, start + milliseconds(50));
+    queue.push("third", Class::Change, start + milliseconds(100));
+    let workers = [(); 3].map(|()| worker(&queue, milliseconds(10_000)));
+    for (worker, (key, due)) in
+        workers
+            .into_iter()
+            .zip([("first", 50), ("second", 50), ("third", 100)])
+    {
+        let (got, at) = worker.await.unwrap();
+        assert_eq!(got, key);
+        assert!(
+            at < start + milliseconds(due + 5),
+            "{key} waited {:?}",
+            at - start
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +113,8 @@ async fn a_worker_that_gives_up_hands_the_time_to_another() {
     tokio::time::sleep(milliseconds(1)).await;
     keeps_time.abort();
     assert!((&mut keeps_time).await.unwrap_err().is_cancelled());
-    sleeps.await.unwrap().unwrap();
+    let served = tokio::time::timeout(milliseconds(10_000), sleeps).await;
+    served.expect("nobody keeps the time").unwrap().unwrap();
     assert!(now() < start + milliseconds(105));
 }
 
