@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod crd;
+pub mod run;
 
 /// Keeps every Kubernetes namespace watertight: isolation tiers in, NetworkPolicies kept in place, drift measured.
 #[derive(Debug, Parser)]
@@ -30,6 +31,11 @@ pub enum Command {
   cofferdam crd | kubectl apply --server-side -f -    # install or upgrade it
   cofferdam crd > isolationtiers.yaml                 # keep it in git, for Argo CD or Flux")]
     Crd,
+    /// Run the controller
+    #[command(after_help = "Examples:
+  cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
+  cofferdam run --dns-service openshift-dns/dns-default --exempt-namespace 'openshift-*'")]
+    Run(run::RunArgs),
 }
 
 /// Exit code of a command that could not do its work; 1 is left to commands that found a difference, as in `kubectl diff`.
@@ -40,6 +46,7 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.command {
+            Command::Run(arguments) => run::run(&arguments).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
             Command::Crd => {
                 crd::run(&mut io::stdout().lock()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
             }

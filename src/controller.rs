@@ -80,7 +80,9 @@ const DRIFT_SERIES: usize = 1000;
 /// # Errors
 /// When it cannot start. Once it runs, everything that fails is tried again.
 pub async fn run(config: Config, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let listener = TcpListener::bind(options.listen).await.map_err(|error| RunError::Listen(options.listen, error))?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| RunError::Listen(options.listen, error))?;
     let metrics = Arc::new(Metrics::new(known_series())?);
     let client = build_client(config, count_requests(&metrics), REQUEST_DEADLINE)?;
     let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
@@ -124,7 +126,10 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     shutdown.await;
     tracing::info!("stopping: finishing the writes in flight");
     namespaces.close();
-    if tokio::time::timeout(SHUTDOWN_DEADLINE, workers.join_all()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_DEADLINE, workers.join_all())
+        .await
+        .is_err()
+    {
         tracing::warn!("writes were still in flight after {SHUTDOWN_DEADLINE:?}; the next start plans them again");
     }
     background.shutdown().await;
@@ -141,7 +146,9 @@ async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>) {
 /// Waits until everything that decides about writes is known: an empty cache would look like a cluster without
 /// tiers.
 async fn complete(cache: &Cache) {
-    cache.wait_for(&[Watched::Tiers, Watched::Namespaces, Watched::Policies]).await;
+    cache
+        .wait_for(&[Watched::Tiers, Watched::Namespaces, Watched::Policies])
+        .await;
     // Too late is no error: what is not known by then is an unknown fact, which the plan handles.
     let _ = tokio::time::timeout(FACTS_DEADLINE, cache.wait_for(&Watched::ALL)).await;
 }
@@ -161,10 +168,18 @@ fn report(
     }
 }
 
-fn serve(listener: TcpListener, metrics: &Arc<Metrics>, cache: &Arc<Cache>) -> impl Future<Output = ()> + Send + 'static {
+fn serve(
+    listener: TcpListener,
+    metrics: &Arc<Metrics>,
+    cache: &Arc<Cache>,
+) -> impl Future<Output = ()> + Send + 'static {
     let (metrics, cache) = (Arc::clone(metrics), Arc::clone(cache));
     let missing = move || {
-        cache.not_current().into_iter().map(|(watched, why)| format!("{}: {why}", watched.label())).collect()
+        cache
+            .not_current()
+            .into_iter()
+            .map(|(watched, why)| format!("{}: {why}", watched.label()))
+            .collect()
     };
     async move {
         if let Err(error) = server::serve(listener, metrics, Arc::new(missing), std::future::pending()).await {
@@ -188,5 +203,9 @@ fn known_series() -> KnownSeries {
         }
         labels
     };
-    KnownSeries { controllers: &[reconcile::CONTROLLER, report::CONTROLLER], error_reasons: &error::REASONS, caches: &CACHES }
+    KnownSeries {
+        controllers: &[reconcile::CONTROLLER, report::CONTROLLER],
+        error_reasons: &error::REASONS,
+        caches: &CACHES,
+    }
 }

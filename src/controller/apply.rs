@@ -8,6 +8,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
 
 use super::cache::Cache;
+use super::client::within_deadline;
 use super::error::WriteError;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
@@ -22,7 +23,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(client: Client, concurrency: usize) -> Self {
-        Self { client, permits: Semaphore::new(concurrency) }
+        Self {
+            client,
+            permits: Semaphore::new(concurrency),
+        }
     }
 
     /// Makes a plan's changes: extras, then bases, then removals. A base that is missing, or that somebody
@@ -35,7 +39,10 @@ impl Writer {
         let bases = plan.bases.iter().filter(|base| extras_stand || cannot_wait(base));
         self.write_all(cache, namespace, bases, &mut outcome).await;
         if outcome.is_complete() && !outcome.namespace_gone {
-            let removals = plan.removals.iter().map(|removal| self.remove(cache, namespace, removal));
+            let removals = plan
+                .removals
+                .iter()
+                .map(|removal| self.remove(cache, namespace, removal));
             for (removal, result) in plan.removals.iter().zip(join_all(removals).await) {
                 record(&mut outcome, &removal.name, result);
             }
@@ -59,12 +66,15 @@ impl Writer {
     async fn write(&self, cache: &Cache, namespace: &Namespace, write: &Write) -> Result<(), WriteError> {
         let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
         let object = write.object(namespace);
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         // The semaphore is never closed; were it, writing without a permit only loses the bound.
         let permit = self.permits.acquire().await.ok();
         let result = match &write.action {
-            Action::Create => api.create(&parameters, &object).await,
-            Action::Replace { .. } => api.replace(write.name.as_str(), &parameters, &object).await,
+            Action::Create => within_deadline(api.create(&parameters, &object)).await,
+            Action::Replace { .. } => within_deadline(api.replace(write.name.as_str(), &parameters, &object)).await,
         };
         drop(permit);
         match result {
@@ -83,7 +93,7 @@ impl Writer {
             resource_version: Some(removal.resource_version.to_string()),
         });
         let permit = self.permits.acquire().await.ok();
-        let result = api.delete(removal.name.as_str(), &parameters).await;
+        let result = within_deadline(api.delete(removal.name.as_str(), &parameters)).await;
         drop(permit);
         match result {
             Ok(left) => {
@@ -110,14 +120,19 @@ impl Writer {
         let error = WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name));
         if matches!(error, WriteError::OtherRevision) {
             let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
-            match api.get_opt(name.as_str()).await {
+            match within_deadline(api.get_opt(name.as_str())).await {
                 Ok(Some(live)) => cache.written(&namespace.name, live),
                 Ok(None) => {
                     if let Some(known) = cache.observed(&namespace.name).get(name) {
                         cache.deleted(&namespace.name, name, &known.uid);
                     }
                 }
-                Err(error) => return Err(WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name))),
+                Err(error) => {
+                    return Err(WriteError::of(
+                        error,
+                        &format!("NetworkPolicy {}/{name}", namespace.name),
+                    ));
+                }
             }
         }
         Err(error)

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use super::policy_index::PolicyIndex;
 use crate::policy::{
-    Exemptions, Fact, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World, assign,
+    Exemptions, Fact, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier,
+    World, assign,
 };
 
 /// What is watched, each with a cache of its own.
@@ -129,7 +130,11 @@ impl Cache {
             synced: BTreeSet::new(),
             failing: BTreeMap::new(),
         };
-        Self { state: Mutex::new(state), completed: watch::Sender::new(()), dns_service }
+        Self {
+            state: Mutex::new(state),
+            completed: watch::Sender::new(()),
+            dns_service,
+        }
     }
 
     /// A namespace with everything that decides about it; `None` once it is gone.
@@ -151,7 +156,12 @@ impl Cache {
 
     /// The names of the tiers that are not being deleted.
     pub(super) fn tier_names(&self) -> BTreeSet<String> {
-        self.state().world.tiers().iter().map(|ranked| ranked.tier.identity().name.to_string()).collect()
+        self.state()
+            .world
+            .tiers()
+            .iter()
+            .map(|ranked| ranked.tier.identity().name.to_string())
+            .collect()
     }
 
     /// A tier as the watch shows it.
@@ -161,7 +171,11 @@ impl Cache {
 
     /// Every namespace.
     pub(super) fn namespaces(&self) -> Vec<Arc<Namespace>> {
-        self.state().namespaces.values().map(|known| Arc::clone(&known.namespace)).collect()
+        self.state()
+            .namespaces
+            .values()
+            .map(|known| Arc::clone(&known.namespace))
+            .collect()
     }
 
     /// What stands in a namespace.
@@ -187,7 +201,10 @@ impl Cache {
             None if state.synced.contains(&watched) => None,
             None => Some(String::from("not listed yet")),
         };
-        Watched::ALL.into_iter().filter_map(|watched| Some((watched, reason(watched)?))).collect()
+        Watched::ALL
+            .into_iter()
+            .filter_map(|watched| Some((watched, reason(watched)?)))
+            .collect()
     }
 
     /// A cache is complete.
@@ -231,13 +248,18 @@ impl Cache {
         let state = self.state();
         let (mut policies, mut namespaces) = (0, 0);
         for name in state.policies.namespaces() {
-            let Some(known) = state.namespaces.get(name) else { continue };
+            let Some(known) = state.namespaces.get(name) else {
+                continue;
+            };
             let observed = state.policies.observed(name);
             let assignment = assign(world, &known.namespace, &observed);
             if !matches!(assignment.governor, Governor::Nobody) {
                 continue;
             }
-            let retained = observed.values().filter(|policy| policy.marks.is_retained(|uid| world.is_live(uid))).count();
+            let retained = observed
+                .values()
+                .filter(|policy| policy.marks.is_retained(|uid| world.is_live(uid)))
+                .count();
             policies += retained as u64;
             namespaces += u64::from(retained > 0);
         }
@@ -267,7 +289,11 @@ impl Cache {
     /// A tier is there, or changed.
     pub(super) fn tier_applied(&self, tier: &DynamicObject) -> Vec<String> {
         let known = KnownTier::read(tier);
-        self.change_world(|state| _ = state.tiers.insert(tier.metadata.name.clone().unwrap_or_default(), known))
+        self.change_world(|state| {
+            _ = state
+                .tiers
+                .insert(tier.metadata.name.clone().unwrap_or_default(), known)
+        })
     }
 
     /// A tier is gone.
@@ -277,7 +303,9 @@ impl Cache {
 
     /// These are all tiers.
     pub(super) fn tiers_listed(&self, tiers: Vec<DynamicObject>) -> Vec<String> {
-        let known = tiers.iter().map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));
+        let known = tiers
+            .iter()
+            .map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));
         let known = known.collect();
         self.change_world(|state| state.tiers = known)
     }
@@ -298,7 +326,10 @@ impl Cache {
     }
 
     /// The EndpointSlices of the API server changed.
-    pub(super) fn api_server_endpoints(&self, change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>)) -> Vec<String> {
+    pub(super) fn api_server_endpoints(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>),
+    ) -> Vec<String> {
         self.change_world(|state| change(&mut state.sources.api_server_endpoints))
     }
 
@@ -313,7 +344,10 @@ impl Cache {
                 NamespaceNews::Changed
             }
             _ => {
-                let known = KnownNamespace { namespace: Arc::new(namespace), appeared: seen };
+                let known = KnownNamespace {
+                    namespace: Arc::new(namespace),
+                    appeared: seen,
+                };
                 state.namespaces.insert(known.namespace.name.clone(), known);
                 NamespaceNews::Appeared
             }
@@ -330,7 +364,12 @@ impl Cache {
     /// These are all namespaces: the others are gone. Returns their names.
     pub(super) fn namespaces_listed(&self, listed: &BTreeSet<String>) -> Vec<String> {
         let mut state = self.state();
-        let gone: Vec<_> = state.namespaces.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        let gone: Vec<_> = state
+            .namespaces
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
         for name in &gone {
             state.namespaces.remove(name);
         }
@@ -341,14 +380,20 @@ impl Cache {
     pub(super) fn policy_applied(&self, policy: NetworkPolicy) -> Option<String> {
         let namespace = policy.metadata.namespace.clone()?;
         let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state().policies.shown(&namespace, name, policy).then_some(namespace)
+        self.state()
+            .policies
+            .shown(&namespace, name, policy)
+            .then_some(namespace)
     }
 
     /// A policy is gone.
     pub(super) fn policy_deleted(&self, policy: NetworkPolicy) -> Option<String> {
         let namespace = policy.metadata.namespace.clone()?;
         let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state().policies.shown_deleted(&namespace, name, &policy).then_some(namespace)
+        self.state()
+            .policies
+            .shown_deleted(&namespace, name, &policy)
+            .then_some(namespace)
     }
 
     /// A list of all policies begins.
@@ -358,7 +403,9 @@ impl Cache {
 
     /// The list shows a policy.
     pub(super) fn policy_listed(&self, policy: NetworkPolicy) {
-        let Some(namespace) = policy.metadata.namespace.clone() else { return };
+        let Some(namespace) = policy.metadata.namespace.clone() else {
+            return;
+        };
         if let Some((name, policy)) = ObservedPolicy::read(policy) {
             self.state().policies.listed(&namespace, name, policy);
         }
@@ -378,8 +425,16 @@ impl Cache {
         let sources = &state.sources;
         let slices = |slices: &BTreeMap<String, EndpointSlice>| slices.values().cloned().collect::<Vec<_>>();
         let facts = Facts {
-            dns: Fact::<crate::policy::DnsFacts>::read(namespace, name, sources.dns_service.as_ref(), &slices(&sources.dns_endpoints)),
-            api_server: Fact::<crate::policy::ApiServerFacts>::read(sources.api_server_service.as_ref(), &slices(&sources.api_server_endpoints)),
+            dns: Fact::<crate::policy::DnsFacts>::read(
+                namespace,
+                name,
+                sources.dns_service.as_ref(),
+                &slices(&sources.dns_endpoints),
+            ),
+            api_server: Fact::<crate::policy::ApiServerFacts>::read(
+                sources.api_server_service.as_ref(),
+                &slices(&sources.api_server_endpoints),
+            ),
         };
         let tiers = state.tiers.values().map(|known| known.parsed.clone());
         let world = Arc::new(World::new(tiers, facts, state.world.exemptions().clone()));
@@ -413,16 +468,23 @@ pub(super) enum NamespaceNews {
 impl KnownTier {
     fn read(tier: &DynamicObject) -> Self {
         let field = |name| tier.data.get(name).cloned().unwrap_or_default();
-        Self { parsed: ParsedTier::parse(&tier.metadata, &field("spec")), status: field("status") }
+        Self {
+            parsed: ParsedTier::parse(&tier.metadata, &field("spec")),
+            status: field("status"),
+        }
     }
 }
 
 /// The tiers, as they were and as they are, that differ between two worlds.
 fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier> {
     let differs = |ranked: &RankedTier, other: &World| {
-        let same = other.tiers().iter().find(|same| same.tier.identity().uid == ranked.tier.identity().uid);
+        let same = other
+            .tiers()
+            .iter()
+            .find(|same| same.tier.identity().uid == ranked.tier.identity().uid);
         same.is_none_or(|same| same.tier != ranked.tier || same.rendered != ranked.rendered)
     };
     let gone = before.tiers().iter().filter(|ranked| differs(ranked, after));
-    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before))).collect()
+    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before)))
+        .collect()
 }

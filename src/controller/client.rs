@@ -38,9 +38,7 @@ pub type ApiCallRecorder = Arc<dyn Fn(ApiCall) + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The configuration asks for a proxy. Going around it in silence might leave the cluster's zone.
-    #[error(
-        "proxies are not supported: remove proxy-url from the kubeconfig, or name the API server in NO_PROXY"
-    )]
+    #[error("proxies are not supported: remove proxy-url from the kubeconfig, or name the API server in NO_PROXY")]
     Proxy,
     /// The certificates, the credentials or a header of the configuration.
     #[error("the configuration of the cluster cannot be used: {0}")]
@@ -65,11 +63,7 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 ///
 /// When the configuration names a proxy, or holds what no request could be made with. Nothing is
 /// sent yet: whether the server answers, the first request shows.
-pub fn build_client(
-    mut config: Config,
-    record: ApiCallRecorder,
-    deadline: Duration,
-) -> Result<Client, ClientError> {
+pub fn build_client(mut config: Config, record: ApiCallRecorder, deadline: Duration) -> Result<Client, ClientError> {
     if config.proxy_url.is_some() {
         return Err(ClientError::Proxy);
     }
@@ -90,11 +84,7 @@ pub fn build_client(
         .layer(TimeoutLayer::new(deadline))
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(ClientError::Configuration)?)
-        .layer(
-            config
-                .extra_headers_layer()
-                .map_err(ClientError::Configuration)?,
-        )
+        .layer(config.extra_headers_layer().map_err(ClientError::Configuration)?)
         .map_err(BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace))
@@ -103,6 +93,14 @@ pub fn build_client(
 /// Whether a request failed because [`REQUEST_DEADLINE`] passed. The server may have served it.
 pub fn is_past_deadline(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(cause) if cause.is::<Elapsed>())
+}
+
+/// Bounds a whole request, the body of its response included: the client's own deadline ends with the headers.
+pub async fn within_deadline<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let elapsed = |_| Err(kube::Error::Service(Box::new(Elapsed::new())));
+    tokio::time::timeout(REQUEST_DEADLINE + REQUEST_DEADLINE, request)
+        .await
+        .unwrap_or_else(elapsed)
 }
 
 fn http_connector() -> HttpConnector {
@@ -160,11 +158,7 @@ where
                 Err(error) if error.is::<Elapsed>() => ResponseCode::Deadline,
                 Err(_) => ResponseCode::NoResponse,
             };
-            record(ApiCall {
-                verb,
-                resource,
-                code,
-            });
+            record(ApiCall { verb, resource, code });
         };
         self.inner.call(request).inspect(count).boxed()
     }

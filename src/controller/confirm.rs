@@ -6,6 +6,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 
 use super::cache::View;
+use super::client::within_deadline;
 use crate::api::IsolationTier;
 use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
 
@@ -20,15 +21,24 @@ pub(super) async fn plan_from_consistent_read(
     record: Option<&NamespaceRecord>,
 ) -> Result<Option<Plan>, kube::Error> {
     let namespaces = Api::<ApiNamespace>::all(client.clone());
-    let Some(live) = namespaces.get_metadata_opt(&view.namespace.name).await? else { return Ok(None) };
+    let Some(live) = within_deadline(namespaces.get_metadata_opt(&view.namespace.name)).await? else {
+        return Ok(None);
+    };
     let namespace = Namespace::from(live.metadata);
     if namespace.uid != view.namespace.uid {
         return Ok(None);
     }
     let tiers = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-    let tiers = tiers.list(&ListParams::default()).await?.items.into_iter().map(|tier| {
-        ParsedTier::parse(&tier.metadata, tier.data.get("spec").unwrap_or(&serde_json::Value::Null))
-    });
+    let tiers = within_deadline(tiers.list(&ListParams::default()))
+        .await?
+        .items
+        .into_iter()
+        .map(|tier| {
+            ParsedTier::parse(
+                &tier.metadata,
+                tier.data.get("spec").unwrap_or(&serde_json::Value::Null),
+            )
+        });
     let world = World::new(tiers, view.world.facts().clone(), view.world.exemptions().clone());
     Ok(Some(plan(&world, &namespace, &view.observed, record)))
 }

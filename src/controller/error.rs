@@ -17,20 +17,35 @@ pub(super) enum WriteError {
 }
 
 /// The reasons of failures: a closed set, since they are label values.
-pub(super) const REASONS: [&str; 6] =
-    ["AdmissionDenied", "Forbidden", "Invalid", "QuotaExceeded", "RequestFailed", "TooManyRequests"];
+pub(super) const REASONS: [&str; 6] = [
+    "AdmissionDenied",
+    "Forbidden",
+    "Invalid",
+    "QuotaExceeded",
+    "RequestFailed",
+    "TooManyRequests",
+];
 
 impl WriteError {
     /// Tells the errors of one write apart. `what` names the object for people.
     pub(super) fn of(error: kube::Error, what: &str) -> Self {
         let kube::Error::Api(status) = error else {
             let message = format!("{what}: {}; it is tried again", chain(&error));
-            return Self::Failed(Failure { reason: "RequestFailed", message });
+            return Self::Failed(Failure {
+                reason: "RequestFailed",
+                message,
+            });
         };
         let terminating = status.details.as_ref().is_some_and(|details| {
-            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+            details
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "NamespaceTerminating")
         });
-        let of_namespace = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+        let of_namespace = status
+            .details
+            .as_ref()
+            .is_some_and(|details| details.kind == "namespaces");
         match status.code {
             403 if terminating => return Self::NamespaceGone,
             404 if of_namespace => return Self::NamespaceGone,
@@ -38,18 +53,26 @@ impl WriteError {
             _ => {}
         }
         let (reason, advice) = match status.code {
-            403 if status.message.contains("exceeded quota") => {
-                ("QuotaExceeded", "raise the namespace's ResourceQuota for networkpolicies")
-            }
-            403 if status.message.contains("admission webhook") => {
-                ("AdmissionDenied", "let the webhook admit what the controller's ServiceAccount writes")
-            }
-            403 => ("Forbidden", "apply config/rbac, or look for the admission plugin that denies it"),
+            403 if status.message.contains("exceeded quota") => (
+                "QuotaExceeded",
+                "raise the namespace's ResourceQuota for networkpolicies",
+            ),
+            403 if status.message.contains("admission webhook") => (
+                "AdmissionDenied",
+                "let the webhook admit what the controller's ServiceAccount writes",
+            ),
+            403 => (
+                "Forbidden",
+                "apply config/rbac, or look for the admission plugin that denies it",
+            ),
             422 => ("Invalid", "report this: a rendered policy should never be invalid"),
             429 => ("TooManyRequests", "it is tried again"),
             _ => ("RequestFailed", "it is tried again"),
         };
-        Self::Failed(Failure { reason, message: format!("{what}: {}; {advice}", status.message) })
+        Self::Failed(Failure {
+            reason,
+            message: format!("{what}: {}; {advice}", status.message),
+        })
     }
 }
 
@@ -59,14 +82,16 @@ pub(super) fn describe_watch_error(watched: Watched, error: &watcher::Error) -> 
         watcher::Error::InitialListFailed(cause) => ("list", Some(cause)),
         watcher::Error::WatchStartFailed(cause) => ("start watching", Some(cause)),
         watcher::Error::WatchFailed(cause) => ("go on watching", Some(cause)),
-        watcher::Error::WatchError(status) => return format!("{}: the watch ended: {}", watched.label(), status.message),
+        watcher::Error::WatchError(status) => {
+            return format!("{}: the watch ended: {}", watched.label(), status.message);
+        }
         watcher::Error::NoResourceVersion => ("read a resource version of", None),
     };
     let what = watched.label();
     match cause {
-        Some(kube::Error::Api(status)) if status.code == 404 && watched == Watched::Tiers => {
-            String::from("the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply -f -")
-        }
+        Some(kube::Error::Api(status)) if status.code == 404 && watched == Watched::Tiers => String::from(
+            "the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply -f -",
+        ),
         Some(kube::Error::Api(status)) => format!("cannot {doing} {what}: {}", status.message),
         Some(cause) => format!("cannot {doing} {what}: {}", chain(cause)),
         None => format!("cannot {doing} {what}"),

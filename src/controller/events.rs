@@ -23,7 +23,10 @@ impl Events {
     pub(super) fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         let publishing = tokio::spawn(async move {
-            let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
+            let reporter = Reporter {
+                controller: FIELD_MANAGER.to_owned(),
+                instance: None,
+            };
             let recorder = Recorder::new(client, reporter);
             while let Some((event, regarding)) = waiting.recv().await {
                 if let Err(error) = recorder.publish(&event, &regarding).await {
@@ -70,14 +73,26 @@ impl Events {
         namespace: &Namespace,
         policy: &PolicyName,
     ) {
-        self.send(EventType::Warning, reason, action, note.clone(), policy_reference(namespace, policy));
+        self.send(
+            EventType::Warning,
+            reason,
+            action,
+            note.clone(),
+            policy_reference(namespace, policy),
+        );
         self.send(EventType::Warning, reason, action, note, tier_reference(tier));
     }
 
     fn send(&self, type_: EventType, reason: &str, action: &str, note: String, regarding: ObjectReference) {
         // The API server takes at most 1024 bytes of note.
         let note: String = note.chars().take(500).collect();
-        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: action.to_owned(),
+            secondary: None,
+        };
         if self.sender.try_send((event, regarding)).is_err() {
             tracing::debug!("too many Events wait to be published; one was dropped");
         }

@@ -31,7 +31,11 @@ impl PolicyIndex {
 
     /// Whether a base policy stands in a namespace.
     pub(super) fn has_base(&self, namespace: &str) -> bool {
-        self.namespaces.get(namespace).into_iter().flatten().any(|(name, _)| name.baseline_direction().is_some())
+        self.namespaces
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .any(|(name, _)| name.baseline_direction().is_some())
     }
 
     /// Namespaces with at least one policy.
@@ -106,13 +110,21 @@ impl PolicyIndex {
                 *listed = known.clone();
             }
         }
-        listing.values_mut().for_each(|policies| policies.sort_by(|left, right| left.0.cmp(&right.0)));
+        listing
+            .values_mut()
+            .for_each(|policies| policies.sort_by(|left, right| left.0.cmp(&right.0)));
         let before = std::mem::replace(&mut self.namespaces, listing);
-        let mut changed: Vec<String> = self.namespaces.iter()
+        let mut changed: Vec<String> = self
+            .namespaces
+            .iter()
             .filter(|(namespace, policies)| before.get(*namespace) != Some(policies))
             .map(|(namespace, _)| namespace.clone())
             .collect();
-        changed.extend(before.into_keys().filter(|namespace| !self.namespaces.contains_key(namespace)));
+        changed.extend(
+            before
+                .into_keys()
+                .filter(|namespace| !self.namespaces.contains_key(namespace)),
+        );
         changed
     }
 
@@ -144,8 +156,12 @@ impl PolicyIndex {
     }
 
     fn take(&mut self, (namespace, name): &(String, PolicyName)) -> bool {
-        let Some(policies) = self.namespaces.get_mut(namespace) else { return false };
-        let Ok(index) = policies.binary_search_by(|(known, _)| known.cmp(name)) else { return false };
+        let Some(policies) = self.namespaces.get_mut(namespace) else {
+            return false;
+        };
+        let Ok(index) = policies.binary_search_by(|(known, _)| known.cmp(name)) else {
+            return false;
+        };
         policies.remove(index);
         if policies.is_empty() {
             self.namespaces.remove(namespace);
@@ -154,7 +170,8 @@ impl PolicyIndex {
     }
 
     fn is_older(&self, key: &(String, PolicyName), resource_version: &str) -> bool {
-        self.get(key).is_some_and(|known| is_older(resource_version, &known.resource_version))
+        self.get(key)
+            .is_some_and(|known| is_older(resource_version, &known.resource_version))
     }
 }
 

@@ -102,12 +102,7 @@ pub fn back_off<K: Hash>(key: &K, failures: u32) -> Duration {
 
 impl Class {
     /// Every class, the most urgent first.
-    pub const ALL: [Class; 4] = [
-        Class::Unprotected,
-        Class::Drift,
-        Class::Change,
-        Class::Audit,
-    ];
+    pub const ALL: [Class; 4] = [Class::Unprotected, Class::Drift, Class::Change, Class::Audit];
 
     /// The name for metrics and logs.
     pub fn label(self) -> &'static str {
@@ -139,11 +134,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     ///
     /// A key that waits already keeps its place unless this class is better or this time earlier.
     pub fn push(&mut self, key: K, class: Class, due: Instant, now: Instant) {
-        let asked = Request {
-            class,
-            due,
-            since: now,
-        };
+        let asked = Request { class, due, since: now };
         if let Some(flight) = self.in_flight.get_mut(&key) {
             flight.again = Some(flight.again.map_or(asked, |again| again.merged(asked)));
         } else {
@@ -155,11 +146,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// was pushed into the class first.
     pub fn pop(&mut self, now: Instant) -> Popped<K> {
         self.note_what_is_due(now);
-        let Some(key) = self
-            .ready
-            .iter_mut()
-            .find_map(|class| Some(class.pop_first()?.1))
-        else {
+        let Some(key) = self.ready.iter_mut().find_map(|class| Some(class.pop_first()?.1)) else {
             return match self.delayed.first_key_value() {
                 Some(((due, _), _)) => Popped::NotBefore(*due),
                 None => Popped::Empty,
@@ -189,9 +176,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         if self.ready.iter().any(|class| !class.is_empty()) {
             return Some(now);
         }
-        self.delayed
-            .first_key_value()
-            .map(|((due, _), _)| (*due).max(now))
+        self.delayed.first_key_value().map(|((due, _), _)| (*due).max(now))
     }
 
     /// Ends the flight of a key whose work is complete, and forgets its failures.
@@ -272,10 +257,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     fn wait(&mut self, key: K, asked: Request) {
         let (request, sequence) = match self.waiting.get(&key) {
             None => (asked, None),
-            Some(Waiting {
-                request: old,
-                sequence,
-            }) => {
+            Some(Waiting { request: old, sequence }) => {
                 let merged = old.merged(asked);
                 if merged == *old {
                     return;

@@ -38,14 +38,29 @@ impl Reconciler {
     /// Brings one namespace to what its tier wants.
     pub(super) async fn reconcile(&self, ticket: Ticket<String>) {
         let started = Instant::now();
-        let Some(view) = self.cache.view(ticket.key()) else { return self.forget(ticket) };
+        let Some(view) = self.cache.view(ticket.key()) else {
+            return self.forget(ticket);
+        };
         let record = self.ledger.get(ticket.key());
         let assignment = assign(&view.world, &view.namespace, &view.observed);
-        let planned = plan_assigned(&view.world, &assignment, &view.namespace, &view.observed, current(&view, record.as_deref()));
+        let planned = plan_assigned(
+            &view.world,
+            &assignment,
+            &view.namespace,
+            &view.observed,
+            current(&view, record.as_deref()),
+        );
         let (plan, unconfirmed) = self.confirm(&view, record.as_deref(), planned).await;
         let mut outcome = self.writer.apply(&self.cache, &view.namespace, &plan).await;
         outcome.failure = outcome.failure.or(unconfirmed);
-        self.tell(&view, &assignment, record.as_deref(), &plan, &outcome, ticket.queued_since());
+        self.tell(
+            &view,
+            &assignment,
+            record.as_deref(),
+            &plan,
+            &outcome,
+            ticket.queued_since(),
+        );
         self.remember(&view, &assignment, record.as_deref(), &plan, &outcome);
         self.finish(ticket, &outcome, started.elapsed());
     }
@@ -69,14 +84,20 @@ impl Reconciler {
         }
         let (confirmed, failure) = match plan_from_consistent_read(&self.client, view, record).await {
             Ok(confirmed) => (confirmed.unwrap_or_default(), None),
-            Err(error) => match WriteError::of(error, &format!("the read that confirms a release of {}", view.namespace.name)) {
+            Err(error) => match WriteError::of(
+                error,
+                &format!("the read that confirms a release of {}", view.namespace.name),
+            ) {
                 WriteError::Failed(failure) => (Plan::default(), Some(failure)),
                 WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
             },
         };
         plan.removals.retain(|removal| {
             removal.name.baseline_direction().is_none()
-                || confirmed.removals.iter().any(|other| other.name == removal.name && other.uid == removal.uid)
+                || confirmed
+                    .removals
+                    .iter()
+                    .any(|other| other.name == removal.name && other.uid == removal.uid)
         });
         (plan, failure)
     }
@@ -91,7 +112,9 @@ impl Reconciler {
         outcome: &Outcome,
         queued_since: Instant,
     ) {
-        let Some(governor) = assignment.governor.tier() else { return };
+        let Some(governor) = assignment.governor.tier() else {
+            return;
+        };
         let tier = governor.tier.identity();
         let record = current(view, record);
         for (policy, kind) in plan.drift() {
@@ -111,7 +134,10 @@ impl Reconciler {
             self.events.taken_over(tier, &view.namespace, policy);
         }
         let protected = outcome.is_complete() && plan.waiting.is_empty();
-        if let Some(took) = self.time_to_protection(view, tier.created, record, plan).filter(|_| protected) {
+        if let Some(took) = self
+            .time_to_protection(view, tier.created, record, plan)
+            .filter(|_| protected)
+        {
             self.metrics.protected(&tier.name, took);
         }
         if protected {
@@ -131,7 +157,10 @@ impl Reconciler {
         if let Some(appeared) = view.appeared {
             return Some(appeared.elapsed());
         }
-        let created = view.namespace.created.filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
+        let created = view
+            .namespace
+            .created
+            .filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
         (record.is_none() && !plan.bases.is_empty()).then(|| Timestamp::now().duration_since(created).unsigned_abs())
     }
 
@@ -144,7 +173,13 @@ impl Reconciler {
         outcome: &Outcome,
     ) {
         let shadows = assignment.shadows.iter().map(|shadow| {
-            let would = plan_governed(&view.world, shadow, &view.namespace, &view.observed, current(view, record));
+            let would = plan_governed(
+                &view.world,
+                shadow,
+                &view.namespace,
+                &view.observed,
+                current(view, record),
+            );
             Shadow::of(shadow.tier.identity(), &would)
         });
         let shadows = shadows.collect();

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::cache::{Cache, KnownTier, Watched};
+use super::client::within_deadline;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
@@ -39,7 +40,11 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>) -> Self {
-        Self { cache, ledger, changed: Notify::new() }
+        Self {
+            cache,
+            ledger,
+            changed: Notify::new(),
+        }
     }
 
     /// Something changed that a status may speak of.
@@ -66,14 +71,20 @@ impl Reporter {
         let now = Timestamp::now();
         let mut next_look = None;
         for ranked in world.tiers() {
-            let Some(known) = self.cache.tier(&ranked.tier.identity().name) else { continue };
+            let Some(known) = self.cache.tier(&ranked.tier.identity().name) else {
+                continue;
+            };
             let (before, status) = status_of(ranked, &tally, &known, now);
             if let Some(at) = stalls_at(&status) {
                 let wait = at.duration_since(now).unsigned_abs() + STATUS_INTERVAL;
                 let at = tokio::time::Instant::now() + wait;
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }
-            if before.as_ref() != Some(&status) && !self.write(client, events, metrics, ranked, before.as_ref(), &status).await {
+            if before.as_ref() != Some(&status)
+                && !self
+                    .write(client, events, metrics, ranked, before.as_ref(), &status)
+                    .await
+            {
                 // It is tried again with the next look, which this asks for.
                 self.look();
             }
@@ -100,8 +111,11 @@ impl Reporter {
             "metadata": {"uid": &*identity.uid},
             "status": status_patch(status),
         });
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let result = match api.patch_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let result = match within_deadline(api.patch_status(&identity.name, &parameters, &Patch::Merge(patch))).await {
             Ok(_) => {
                 announce(events, ranked, before, status);
                 ReconcileResult::Success
@@ -124,16 +138,19 @@ impl Reporter {
         let world = self.cache.world();
         let namespaces = self.cache.namespaces();
         let records = self.ledger.all();
-        let with_records = namespaces.iter().map(|namespace| {
-            (&**namespace, records.get(&namespace.name).map(|record| &**record))
-        });
+        let with_records = namespaces
+            .iter()
+            .map(|namespace| (&**namespace, records.get(&namespace.name).map(|record| &**record)));
         let tally = tally(&world, with_records);
         (world, tally)
     }
 
     /// The state of now, for a scrape; nothing before the caches are complete.
     pub(super) fn gauges(&self) -> Option<GaugeSnapshot> {
-        if ![Watched::Tiers, Watched::Namespaces, Watched::Policies].iter().all(|watched| self.cache.is_synced(*watched)) {
+        if ![Watched::Tiers, Watched::Namespaces, Watched::Policies]
+            .iter()
+            .all(|watched| self.cache.is_synced(*watched))
+        {
             return None;
         }
         let (world, tally) = self.tally();
@@ -173,7 +190,11 @@ fn status_of(
     now: Timestamp,
 ) -> (Option<IsolationTierStatus>, IsolationTierStatus) {
     let before = IsolationTierStatus::deserialize(&known.status).ok();
-    let own = tally.tiers.get(&ranked.tier.identity().name).cloned().unwrap_or_default();
+    let own = tally
+        .tiers
+        .get(&ranked.tier.identity().name)
+        .cloned()
+        .unwrap_or_default();
     let status = tier_status(ranked, &own, before.as_ref(), now);
     (before, status)
 }
@@ -190,7 +211,11 @@ fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
 
 fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierStatus>, status: &IsolationTierStatus) {
     let ready = |status: &IsolationTierStatus| {
-        status.conditions.iter().find(|condition| condition.type_ == words::READY).cloned()
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == words::READY)
+            .cloned()
     };
     let before = before.and_then(ready).map(|ready| (ready.status, ready.reason));
     if let Some(now) = ready(status)
@@ -210,7 +235,8 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
     TierGauges {
         tier: name.to_string(),
         conditions: TierConditions {
-            ready: condition(words::READY).map_or(ConditionStatus::Unknown, |ready| ConditionStatus::parse(&ready.status)),
+            ready: condition(words::READY)
+                .map_or(ConditionStatus::Unknown, |ready| ConditionStatus::parse(&ready.status)),
             reconciling: condition(words::RECONCILING).is_some(),
             stalled: condition(words::STALLED).is_some(),
         },

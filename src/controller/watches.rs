@@ -59,11 +59,20 @@ impl Watches {
         watches.spawn(self.clone().watch_namespaces());
         watches.spawn(self.clone().watch_policies());
         let (namespace, name) = self.dns_service.clone();
-        watches.spawn(self.clone().watch_service(Watched::DnsService, namespace.clone(), name.clone()));
+        watches.spawn(
+            self.clone()
+                .watch_service(Watched::DnsService, namespace.clone(), name.clone()),
+        );
         watches.spawn(self.clone().watch_endpoints(Watched::DnsEndpoints, namespace, name));
         let (namespace, name) = (String::from("default"), String::from("kubernetes"));
-        watches.spawn(self.clone().watch_service(Watched::ApiServerService, namespace.clone(), name.clone()));
-        watches.spawn(self.clone().watch_endpoints(Watched::ApiServerEndpoints, namespace, name));
+        watches.spawn(
+            self.clone()
+                .watch_service(Watched::ApiServerService, namespace.clone(), name.clone()),
+        );
+        watches.spawn(
+            self.clone()
+                .watch_endpoints(Watched::ApiServerEndpoints, namespace, name),
+        );
         watches
     }
 
@@ -71,7 +80,7 @@ impl Watches {
     async fn watch_tiers(self) {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         let mut listed = Vec::new();
-        follow(api, watcher::Config::default(), Watched::Tiers, &self.cache, |event| {
+        self.follow(api, watcher::Config::default(), Watched::Tiers, |event| {
             let (concerned, complete) = match event {
                 Event::Init => return listed.clear(),
                 Event::InitApply(tier) => return listed.push(tier),
@@ -92,47 +101,57 @@ impl Watches {
     async fn watch_namespaces(self) {
         let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
         let mut listed = BTreeSet::new();
-        follow(api, watcher::Config::default(), Watched::Namespaces, &self.cache, |event| match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(namespace) => {
-                let name = namespace.name_any();
-                if self.cache.namespace_applied(namespace, None) != NamespaceNews::Nothing {
-                    self.look_at(vec![name.clone()], Class::Change);
+        self.follow(
+            api,
+            watcher::Config::default(),
+            Watched::Namespaces,
+            |event| match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(namespace) => {
+                    let name = namespace.name_any();
+                    if self.cache.namespace_applied(namespace, None) != NamespaceNews::Nothing {
+                        self.look_at(vec![name.clone()], Class::Change);
+                    }
+                    listed.insert(name);
                 }
-                listed.insert(name);
-            }
-            Event::InitDone => {
-                self.look_at(self.cache.namespaces_listed(&listed), Class::Change);
-                self.cache.synced(Watched::Namespaces);
-            }
-            Event::Apply(namespace) => {
-                let (name, now) = (namespace.name_any(), Instant::now());
-                match self.cache.namespace_applied(namespace, Some(now)) {
-                    NamespaceNews::Appeared => self.namespaces.push(name, Class::Unprotected, now + SETTLING_TIME),
-                    NamespaceNews::Changed => self.look_at(vec![name], Class::Change),
-                    NamespaceNews::Nothing => {}
+                Event::InitDone => {
+                    self.look_at(self.cache.namespaces_listed(&listed), Class::Change);
+                    self.cache.synced(Watched::Namespaces);
                 }
-            }
-            Event::Delete(namespace) => {
-                self.cache.namespace_deleted(&namespace.name_any());
-                self.look_at(vec![namespace.name_any()], Class::Change);
-            }
-        })
+                Event::Apply(namespace) => {
+                    let (name, now) = (namespace.name_any(), Instant::now());
+                    match self.cache.namespace_applied(namespace, Some(now)) {
+                        NamespaceNews::Appeared => self.namespaces.push(name, Class::Unprotected, now + SETTLING_TIME),
+                        NamespaceNews::Changed => self.look_at(vec![name], Class::Change),
+                        NamespaceNews::Nothing => {}
+                    }
+                }
+                Event::Delete(namespace) => {
+                    self.cache.namespace_deleted(&namespace.name_any());
+                    self.look_at(vec![namespace.name_any()], Class::Change);
+                }
+            },
+        )
         .await;
     }
 
     async fn watch_policies(self) {
         let api = Api::<NetworkPolicy>::all(self.client.clone());
-        follow(api, watcher::Config::default(), Watched::Policies, &self.cache, |event| match event {
-            Event::Init => self.cache.policies_list_begins(),
-            Event::InitApply(policy) => self.cache.policy_listed(policy),
-            Event::InitDone => {
-                self.look_at(self.cache.policies_list_ends(), Class::Change);
-                self.cache.synced(Watched::Policies);
-            }
-            Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
-            Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
-        })
+        self.follow(
+            api,
+            watcher::Config::default(),
+            Watched::Policies,
+            |event| match event {
+                Event::Init => self.cache.policies_list_begins(),
+                Event::InitApply(policy) => self.cache.policy_listed(policy),
+                Event::InitDone => {
+                    self.look_at(self.cache.policies_list_ends(), Class::Change);
+                    self.cache.synced(Watched::Policies);
+                }
+                Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
+                Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
+            },
+        )
         .await;
     }
 
@@ -140,7 +159,7 @@ impl Watches {
         let api = Api::<Service>::namespaced(self.client.clone(), &namespace);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut listed = None;
-        follow(api, config, watched, &self.cache, |event| {
+        self.follow(api, config, watched, |event| {
             let (service, complete) = match event {
                 Event::Init => return listed = None,
                 Event::InitApply(service) => return listed = Some(service),
@@ -163,7 +182,7 @@ impl Watches {
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &namespace);
         let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
         let mut listed = BTreeMap::new();
-        follow(api, config, watched, &self.cache, |event| {
+        self.follow(api, config, watched, |event| {
             let complete = matches!(event, Event::InitDone);
             let change = |slices: &mut BTreeMap<String, EndpointSlice>| match event {
                 Event::Init => listed.clear(),
@@ -194,44 +213,53 @@ impl Watches {
     fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
-            let class = if self.cache.is_bare(&namespace) { Class::Unprotected } else { class };
+            let class = if self.cache.is_bare(&namespace) {
+                Class::Unprotected
+            } else {
+                class
+            };
             self.namespaces.push(namespace, class, now);
         }
     }
-}
 
-/// Feeds every event of a watch to `handle`, for ever.
-async fn follow<K>(api: Api<K>, config: watcher::Config, watched: Watched, cache: &Cache, mut handle: impl FnMut(Event<K>))
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
-{
-    let mut failures = 0_u32;
-    loop {
-        let mut events = pin!(watcher(api.clone(), config.clone()));
-        while let Some(event) = events.next().await {
-            let error = match event {
-                Ok(event) => {
-                    // `Init` comes before the request is made: it is no sign that the watch works.
-                    if !matches!(event, Event::Init) {
-                        failures = 0;
-                        cache.recovered(watched);
+    /// Feeds every event of a watch to `handle`, for ever.
+    async fn follow<K>(&self, api: Api<K>, config: watcher::Config, watched: Watched, mut handle: impl FnMut(Event<K>))
+    where
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        let mut failures = 0_u32;
+        loop {
+            let mut events = pin!(watcher(api.clone(), config.clone()));
+            while let Some(event) = events.next().await {
+                let error = match event {
+                    Ok(event) => {
+                        // `Init` comes before the request is made: it is no sign that the watch works.
+                        if !matches!(event, Event::Init) {
+                            failures = 0;
+                            self.cache.recovered(watched);
+                        }
+                        handle(event);
+                        self.metrics
+                            .cache_synced(watched.label(), failures == 0 && self.cache.is_synced(watched));
+                        continue;
                     }
-                    handle(event);
-                    continue;
+                    Err(error) => error,
+                };
+                let description = describe_watch_error(watched, &error);
+                failures = failures.saturating_add(1);
+                if failures.is_power_of_two() {
+                    tracing::warn!(watch = watched.label(), failures, "{description}");
                 }
-                Err(error) => error,
-            };
-            let description = describe_watch_error(watched, &error);
-            failures = failures.saturating_add(1);
-            if failures.is_power_of_two() {
-                tracing::warn!(watch = watched.label(), failures, "{description}");
-            }
-            cache.failing(watched, description);
-            let delay = REOPEN_AFTER.saturating_mul(1 << (failures - 1).min(8)).min(REOPEN_AFTER_AT_MOST);
-            tokio::time::sleep(delay).await;
-            if is_expired_at_start(&error) {
-                // The watcher would ask for the same expired version for ever: list anew.
-                break;
+                self.cache.failing(watched, description);
+                self.metrics.cache_synced(watched.label(), false);
+                let delay = REOPEN_AFTER
+                    .saturating_mul(1 << (failures - 1).min(8))
+                    .min(REOPEN_AFTER_AT_MOST);
+                tokio::time::sleep(delay).await;
+                if is_expired_at_start(&error) {
+                    // The watcher would ask for the same expired version for ever: list anew.
+                    break;
+                }
             }
         }
     }

@@ -21,7 +21,9 @@ impl SpecDigest {
     pub fn of(spec: &NetworkPolicySpec) -> Self {
         // The types hold only strings, numbers and string-keyed maps, which always serialise; were that ever
         // untrue, null is a value that no rendered spec has, so it would show as a difference.
-        let canonical = serde_json::to_value(normalise(spec.clone())).unwrap_or_default().to_string();
+        let canonical = serde_json::to_value(normalise(spec.clone()))
+            .unwrap_or_default()
+            .to_string();
         let mut digest = [0; 16];
         digest.copy_from_slice(&Sha256::digest(canonical.as_bytes())[..16]);
         Self(digest)
@@ -62,7 +64,11 @@ pub fn normalise(mut spec: NetworkPolicySpec) -> NetworkPolicySpec {
         });
         normalised.collect()
     });
-    NetworkPolicySpec { ingress, egress, ..spec }
+    NetworkPolicySpec {
+        ingress,
+        egress,
+        ..spec
+    }
 }
 
 fn normalise_ingress(rule: NetworkPolicyIngressRule) -> NetworkPolicyIngressRule {
@@ -127,16 +133,22 @@ mod tests {
 
     #[test]
     fn what_the_server_defaults_is_no_difference() {
-        let ours = digest(json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 53}]}]}));
-        let live = digest(json!({"podSelector": {"matchLabels": {}}, "policyTypes": ["Ingress"], "egress": [],
-            "ingress": [{"from": [], "ports": [{"port": 53, "protocol": "TCP"}]}]}));
+        let ours =
+            digest(json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 53}]}]}));
+        let live = digest(
+            json!({"podSelector": {"matchLabels": {}}, "policyTypes": ["Ingress"], "egress": [],
+            "ingress": [{"from": [], "ports": [{"port": 53, "protocol": "TCP"}]}]}),
+        );
         assert_eq!(ours, live);
     }
 
     #[test]
     fn an_allow_all_rule_is_a_difference() {
         let closed = digest(json!({"podSelector": {}, "policyTypes": ["Ingress"]}));
-        assert_eq!(closed, digest(json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []})));
+        assert_eq!(
+            closed,
+            digest(json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}))
+        );
         for open in [
             json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]}),
             json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
@@ -150,7 +162,12 @@ mod tests {
     fn the_text_form_reads_back() {
         let digest = digest(json!({"podSelector": {}}));
         assert_eq!(SpecDigest::parse(&digest.to_string()), Some(digest));
-        for text in ["", "xyz", "zz000000000000000000000000000000", "ä0000000000000000000000000000000"] {
+        for text in [
+            "",
+            "xyz",
+            "zz000000000000000000000000000000",
+            "ä0000000000000000000000000000000",
+        ] {
             assert_eq!(SpecDigest::parse(text), None, "{text}");
         }
     }

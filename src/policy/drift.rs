@@ -82,7 +82,11 @@ pub fn cause_of_difference(
             // The garbage collector strips the reference to a deleted tier: nobody's drift.
             let collected = !world.is_live(&written.tier.uid)
                 && has_marks_but_tier_owner(marks, written.spec, &written.tier, namespace_uid);
-            if as_written || collected { Cause::Pending } else { Cause::Drift(DriftKind::Disowned) }
+            if as_written || collected {
+                Cause::Pending
+            } else {
+                Cause::Drift(DriftKind::Disowned)
+            }
         }
         None if marks.is_none() => Cause::TakenOver,
         None => match marks.rendered {
@@ -105,7 +109,11 @@ pub fn cause_of_surplus(
         Some(_) => true,
         None => !namespace_known && could_be_ours(&observed.marks, namespace_uid),
     };
-    if ours { Cause::Pending } else { Cause::Drift(DriftKind::Surplus) }
+    if ours {
+        Cause::Pending
+    } else {
+        Cause::Drift(DriftKind::Surplus)
+    }
 }
 
 fn has_marks(marks: &Marks, spec: SpecDigest, tier: &TierIdentity, namespace_uid: &str) -> bool {
@@ -125,7 +133,10 @@ fn has_marks_but_tier_owner(marks: &Marks, spec: SpecDigest, tier: &TierIdentity
 /// Whether the marks are whole and agree with each other, for whichever tier. The tier's owner reference may
 /// be missing: the garbage collector strips it when the tier is gone.
 fn could_be_ours(marks: &Marks, namespace_uid: &str) -> bool {
-    let owner_agrees = marks.tier_owner.as_ref().is_none_or(|owner| marks.tier.as_deref() == Some(&*owner.name));
+    let owner_agrees = marks
+        .tier_owner
+        .as_ref()
+        .is_none_or(|owner| marks.tier.as_deref() == Some(&*owner.name));
     marks.managed_by
         && marks.tier.is_some()
         && marks.rendered.is_some()

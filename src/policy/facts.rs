@@ -66,7 +66,10 @@ impl Facts {
     /// Facts of which nothing was read yet.
     pub fn unread() -> Self {
         let unread = || String::from("the cluster was not read yet");
-        Self { dns: Fact::Unknown(unread()), api_server: Fact::Unknown(unread()) }
+        Self {
+            dns: Fact::Unknown(unread()),
+            api_server: Fact::Unknown(unread()),
+        }
     }
 }
 
@@ -78,14 +81,20 @@ impl Fact<DnsFacts> {
                 "expected the cluster's DNS Service {namespace}/{name}, found none; name it with --dns-service NAMESPACE/NAME"
             ));
         };
-        let ports = spec.ports.iter().flatten().filter(|port| port.port == i32::from(DNS_PORT));
+        let ports = spec
+            .ports
+            .iter()
+            .flatten()
+            .filter(|port| port.port == i32::from(DNS_PORT));
         let (mut names, mut service_ports) = (BTreeSet::new(), BTreeSet::new());
         for port in ports {
             names.insert(port.name.as_deref().unwrap_or_default());
             service_ports.insert((protocol(port.protocol.as_deref()), DNS_PORT));
         }
         if service_ports.is_empty() {
-            return Self::Unknown(format!("expected port {DNS_PORT} in Service {namespace}/{name}, found none"));
+            return Self::Unknown(format!(
+                "expected port {DNS_PORT} in Service {namespace}/{name}, found none"
+            ));
         }
         let slice_ports = slices.iter().flat_map(|slice| slice.ports.iter().flatten());
         let pod_ports: BTreeSet<_> = slice_ports
@@ -93,7 +102,11 @@ impl Fact<DnsFacts> {
             .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
             .collect();
         let pod_labels = spec.selector.clone().unwrap_or_default();
-        let endpoints = if pod_labels.is_empty() { slices.iter().flat_map(addresses).collect() } else { BTreeSet::new() };
+        let endpoints = if pod_labels.is_empty() {
+            slices.iter().flat_map(addresses).collect()
+        } else {
+            BTreeSet::new()
+        };
         if pod_ports.is_empty() || (pod_labels.is_empty() && endpoints.is_empty()) {
             return Self::Unknown(format!(
                 "expected the ports of Service {namespace}/{name} in its EndpointSlices \
@@ -101,7 +114,14 @@ impl Fact<DnsFacts> {
             ));
         }
         let cluster_ips = cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref());
-        Self::Known(DnsFacts { namespace: namespace.to_owned(), pod_labels, endpoints, pod_ports, cluster_ips, service_ports })
+        Self::Known(DnsFacts {
+            namespace: namespace.to_owned(),
+            pod_labels,
+            endpoints,
+            pod_ports,
+            cluster_ips,
+            service_ports,
+        })
     }
 }
 
@@ -110,9 +130,12 @@ impl Fact<ApiServerFacts> {
     pub fn read(service: Option<&Service>, slices: &[EndpointSlice]) -> Self {
         let mut endpoints = BTreeMap::<_, BTreeSet<_>>::new();
         for slice in slices {
-            let ports: BTreeSet<_> = slice.ports.iter().flatten().filter_map(|port| {
-                Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?))
-            }).collect();
+            let ports: BTreeSet<_> = slice
+                .ports
+                .iter()
+                .flatten()
+                .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
+                .collect();
             let addresses: BTreeSet<_> = addresses(slice).collect();
             if !ports.is_empty() && !addresses.is_empty() {
                 endpoints.entry(ports).or_default().extend(addresses);
@@ -127,9 +150,11 @@ impl Fact<ApiServerFacts> {
         let Some(spec) = service.and_then(|service| service.spec.as_ref()) else {
             return Self::Unknown(String::from("expected the Service default/kubernetes, found none"));
         };
-        let service_ports = spec.ports.iter().flatten().filter_map(|port| {
-            Some((protocol(port.protocol.as_deref()), u16::try_from(port.port).ok()?))
-        });
+        let service_ports = spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port).ok()?)));
         Self::Known(ApiServerFacts {
             endpoints,
             service_ports: service_ports.collect(),
@@ -148,7 +173,11 @@ fn protocol(name: Option<&str>) -> Protocol {
 
 /// Endpoints that are not ready stay in: an API server that is restarting must not be cut off as it returns.
 fn addresses(slice: &EndpointSlice) -> impl Iterator<Item = IpAddr> + '_ {
-    slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok())
+    slice
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| &endpoint.addresses)
+        .filter_map(|address| address.parse().ok())
 }
 
 /// A headless Service has the word `None` instead of an address.

@@ -26,7 +26,10 @@ impl PolicyName {
 
     /// The name, if it is inside the reserved grammar.
     pub fn reserved(name: &str) -> Option<Self> {
-        [BASELINE, ALLOW, EXCEPTION].iter().any(|prefix| name.starts_with(prefix)).then(|| Self(name.into()))
+        [BASELINE, ALLOW, EXCEPTION]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+            .then(|| Self(name.into()))
     }
 
     /// The direction whose base policy this is. Deleting that policy opens the direction.
@@ -63,19 +66,42 @@ mod tests {
 
     #[test]
     fn the_grammar_is_reserved_and_nothing_else() {
-        for name in ["cofferdam-baseline-ingress", "cofferdam-allow-x", "cofferdam-exception-y-egress", "cofferdam-baseline-"] {
+        for name in [
+            "cofferdam-baseline-ingress",
+            "cofferdam-allow-x",
+            "cofferdam-exception-y-egress",
+            "cofferdam-baseline-",
+        ] {
             assert!(PolicyName::reserved(name).is_some(), "{name}");
         }
-        for name in ["cofferdam", "cofferdam-baseline", "my-cofferdam-baseline-ingress", "default-deny", "cofferdam-other-x"] {
+        for name in [
+            "cofferdam",
+            "cofferdam-baseline",
+            "my-cofferdam-baseline-ingress",
+            "default-deny",
+            "cofferdam-other-x",
+        ] {
             assert!(PolicyName::reserved(name).is_none(), "{name}");
         }
     }
 
     #[test]
     fn only_the_two_bases_open_a_direction() {
-        assert_eq!(PolicyName::baseline(Direction::Egress).baseline_direction(), Some(Direction::Egress));
-        assert_eq!(PolicyName::baseline(Direction::Ingress).as_str(), "cofferdam-baseline-ingress");
-        assert_eq!(PolicyName::allow("baseline", Direction::Ingress).baseline_direction(), None);
-        assert_eq!(PolicyName::reserved("cofferdam-baseline-other").and_then(|name| name.baseline_direction()), None);
+        assert_eq!(
+            PolicyName::baseline(Direction::Egress).baseline_direction(),
+            Some(Direction::Egress)
+        );
+        assert_eq!(
+            PolicyName::baseline(Direction::Ingress).as_str(),
+            "cofferdam-baseline-ingress"
+        );
+        assert_eq!(
+            PolicyName::allow("baseline", Direction::Ingress).baseline_direction(),
+            None
+        );
+        assert_eq!(
+            PolicyName::reserved("cofferdam-baseline-other").and_then(|name| name.baseline_direction()),
+            None
+        );
     }
 }

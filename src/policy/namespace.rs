@@ -45,7 +45,10 @@ impl Exemptions {
     /// The system namespaces, the controller's own, and `patterns`: names, where a trailing `*` stands for
     /// any ending.
     pub fn new<'a>(own_namespace: &'a str, patterns: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut exemptions = Self { exact: Vec::new(), prefixes: Vec::new() };
+        let mut exemptions = Self {
+            exact: Vec::new(),
+            prefixes: Vec::new(),
+        };
         for pattern in SYSTEM_NAMESPACES.into_iter().chain([own_namespace]).chain(patterns) {
             match pattern.strip_suffix('*') {
                 Some(prefix) => exemptions.prefixes.push(prefix.to_owned()),
@@ -69,7 +72,14 @@ mod tests {
     #[test]
     fn exemption_is_by_name_with_a_trailing_star() {
         let exemptions = Exemptions::new("cofferdam-system", ["openshift-*", "vault"]);
-        for name in ["kube-system", "kube-public", "kube-node-lease", "cofferdam-system", "openshift-dns", "vault"] {
+        for name in [
+            "kube-system",
+            "kube-public",
+            "kube-node-lease",
+            "cofferdam-system",
+            "openshift-dns",
+            "vault",
+        ] {
             assert!(exemptions.contains(name), "{name}");
         }
         for name in ["kube", "vault-2", "my-openshift-dns", "default"] {

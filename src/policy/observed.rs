@@ -75,12 +75,22 @@ impl ObservedPolicy {
         let mut marks = Marks {
             managed_by: labels.remove(MANAGED_BY_LABEL).is_some_and(|value| value == MANAGED_BY),
             tier: labels.remove(TIER_LABEL).map(Into::into),
-            rendered: annotations.remove(RENDERED_ANNOTATION).and_then(|text| SpecDigest::parse(&text)),
+            rendered: annotations
+                .remove(RENDERED_ANNOTATION)
+                .and_then(|text| SpecDigest::parse(&text)),
             ..Marks::default()
         };
-        metadata.owner_references.unwrap_or_default().into_iter().for_each(|owner| marks.read_owner(owner));
+        metadata
+            .owner_references
+            .unwrap_or_default()
+            .into_iter()
+            .for_each(|owner| marks.read_owner(owner));
         let finalizers = metadata.finalizers.unwrap_or_default();
-        let foreign = ForeignMetadata { labels, annotations, finalizers };
+        let foreign = ForeignMetadata {
+            labels,
+            annotations,
+            finalizers,
+        };
         let observed = Self {
             uid: metadata.uid.unwrap_or_default().into(),
             resource_version: metadata.resource_version.unwrap_or_default().into(),
@@ -99,7 +109,10 @@ impl Marks {
         let controller = owner.controller == Some(true);
         match (owner.api_version.as_str(), owner.kind.as_str()) {
             (API_VERSION, "IsolationTier") if controller && unflagged && self.tier_owner.is_none() => {
-                self.tier_owner = Some(TierOwner { name: owner.name.into(), uid: owner.uid.into() });
+                self.tier_owner = Some(TierOwner {
+                    name: owner.name.into(),
+                    uid: owner.uid.into(),
+                });
             }
             ("v1", "Namespace") if !controller && unflagged && self.namespace_owner.is_none() => {
                 self.namespace_owner = Some(owner.uid.into());

@@ -10,8 +10,8 @@ use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, Written};
 use super::observed::ForeignMetadata;
 use super::{
-    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, PolicyName, RankedTier, RenderedPolicy,
-    TierIdentity, World,
+    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, PolicyName, RankedTier, RenderedPolicy, TierIdentity,
+    World,
 };
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
 
@@ -98,7 +98,10 @@ pub fn plan_assigned(
 ) -> Plan {
     match assignment.governor {
         Governor::Exempt | Governor::Terminating | Governor::ObserveOnly => Plan::default(),
-        Governor::Nobody => Plan { removals: left_behind(world, observed), ..Plan::default() },
+        Governor::Nobody => Plan {
+            removals: left_behind(world, observed),
+            ..Plan::default()
+        },
         Governor::Tier(governor) => plan_governed(world, governor, namespace, observed, record),
     }
 }
@@ -116,7 +119,15 @@ pub fn plan_governed(
     for (name, policy) in &governor.rendered.policies {
         let written = record.and_then(|record| record.written.get(name));
         let live = observed.get(name);
-        let wanted = Wanted { world, tier, namespace, name, policy, live, written };
+        let wanted = Wanted {
+            world,
+            tier,
+            namespace,
+            name,
+            policy,
+            live,
+            written,
+        };
         match wanted.decide() {
             Decision::Keep(in_place) => _ = plan.in_place.insert(name.clone(), in_place),
             Decision::Wait if name.baseline_direction().is_some() => plan.waiting.push(name.clone()),
@@ -126,12 +137,18 @@ pub fn plan_governed(
         }
     }
     if !governor.rendered.keeps_everything {
-        let surplus = observed.iter().filter(|(name, _)| !governor.rendered.policies.contains_key(name));
+        let surplus = observed
+            .iter()
+            .filter(|(name, _)| !governor.rendered.policies.contains_key(name));
         let surplus = surplus.filter(|(_, live)| !live.deleting);
         plan.removals = surplus
             .map(|(name, live)| {
                 let written = record.and_then(|record| record.written.get(name));
-                removal(name, live, drift::cause_of_surplus(&namespace.uid, live, written, record.is_some()))
+                removal(
+                    name,
+                    live,
+                    drift::cause_of_surplus(&namespace.uid, live, written, record.is_some()),
+                )
             })
             .collect();
     }
@@ -159,13 +176,19 @@ impl Wanted<'_> {
     fn decide(&self) -> Decision {
         if let Some(live) = self.live {
             if drift::in_sync(self.policy, self.tier, &self.namespace.uid, live) {
-                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(self.tier) });
+                return Decision::Keep(Written {
+                    spec: live.spec,
+                    tier: Arc::clone(self.tier),
+                });
             }
             let ours = self.written.is_some() || !live.marks.is_none();
             if !self.policy.unresolved.is_empty() && ours && drift::as_last_written(live, self.written) {
                 // Unknown is not empty: the last good policy stays, for whichever tier it was written.
                 let tier = self.written.map_or(self.tier, |written| &written.tier);
-                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(tier) });
+                return Decision::Keep(Written {
+                    spec: live.spec,
+                    tier: Arc::clone(tier),
+                });
             }
         }
         if !self.policy.unresolved.is_empty() && !self.may_close() {
@@ -191,26 +214,42 @@ impl Wanted<'_> {
 
     fn write(&self) -> Write {
         let (action, cause) = match self.live {
-            None => (Action::Create, if self.written.is_some() { Cause::Drift(drift::DriftKind::Missing) } else { Cause::Pending }),
+            None => (
+                Action::Create,
+                if self.written.is_some() {
+                    Cause::Drift(drift::DriftKind::Missing)
+                } else {
+                    Cause::Pending
+                },
+            ),
             Some(live) => {
                 let action = Action::Replace {
                     resource_version: live.resource_version.clone(),
                     uid: live.uid.clone(),
                     foreign: live.foreign.clone(),
                 };
-                (action, drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written))
+                (
+                    action,
+                    drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written),
+                )
             }
         };
-        Write { name: self.name.clone(), policy: Arc::clone(self.policy), tier: Arc::clone(self.tier), action, cause }
+        Write {
+            name: self.name.clone(),
+            policy: Arc::clone(self.policy),
+            tier: Arc::clone(self.tier),
+            action,
+            cause,
+        }
     }
 }
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
 /// longer selects it. Those of deleted tiers are retained.
 fn left_behind(world: &World, observed: &ObservedPolicies) -> Vec<Removal> {
-    let left = observed.iter().filter(|(_, live)| {
-        !live.deleting && live.marks.agreed_owner().is_some_and(|uid| world.is_live(uid))
-    });
+    let left = observed
+        .iter()
+        .filter(|(_, live)| !live.deleting && live.marks.agreed_owner().is_some_and(|uid| world.is_live(uid)));
     left.map(|(name, live)| removal(name, live, Cause::Pending)).collect()
 }
 
@@ -236,7 +275,9 @@ impl Plan {
 
     /// Whether a direction would be opened: then a consistent read has to confirm the plan.
     pub fn opens_a_direction(&self) -> bool {
-        self.removals.iter().any(|removal| removal.name.baseline_direction().is_some())
+        self.removals
+            .iter()
+            .any(|removal| removal.name.baseline_direction().is_some())
     }
 
     /// The drift among the changes.
@@ -256,7 +297,11 @@ impl Write {
     pub fn object(&self, namespace: &Namespace) -> NetworkPolicy {
         let (foreign, uid, resource_version) = match &self.action {
             Action::Create => (ForeignMetadata::default(), None, None),
-            Action::Replace { resource_version, uid, foreign } => {
+            Action::Replace {
+                resource_version,
+                uid,
+                foreign,
+            } => {
                 let foreign = foreign.as_deref().cloned().unwrap_or_default();
                 (foreign, Some(uid.to_string()), Some(resource_version.to_string()))
             }
@@ -284,7 +329,10 @@ impl Write {
 
     /// What is remembered once this is written.
     pub fn written(&self) -> Written {
-        Written { spec: self.policy.digest, tier: Arc::clone(&self.tier) }
+        Written {
+            spec: self.policy.digest,
+            tier: Arc::clone(&self.tier),
+        }
     }
 }
 

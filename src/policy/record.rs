@@ -119,10 +119,19 @@ impl NamespaceRecord {
                 written.insert(removal.name.clone(), before.clone());
             }
         }
-        let governor = assignment.governor.tier().map(|ranked| Arc::clone(ranked.tier.identity()));
+        let governor = assignment
+            .governor
+            .tier()
+            .map(|ranked| Arc::clone(ranked.tier.identity()));
         let drifted = plan.drift().filter(|(name, _)| !committed(name)).map(|(name, kind)| {
             let known = previous.and_then(|record| record.drifted.get(name));
-            (name.clone(), OpenDrift { kind, since: known.map_or(now, |known| known.since) })
+            (
+                name.clone(),
+                OpenDrift {
+                    kind,
+                    since: known.map_or(now, |known| known.since),
+                },
+            )
         });
         Self {
             namespace_uid: namespace.uid.clone(),
@@ -144,14 +153,24 @@ impl NamespaceRecord {
 impl Shadow {
     /// Counts what `plan` would change if `tier` governed.
     pub fn of(tier: &Arc<TierIdentity>, plan: &Plan) -> Self {
-        let create = plan.writes().filter(|write| write.action == super::Action::Create).count();
-        Self { tier: Arc::clone(tier), create, replace: plan.writes().count() - create, delete: plan.removals.len() }
+        let create = plan
+            .writes()
+            .filter(|write| write.action == super::Action::Create)
+            .count();
+        Self {
+            tier: Arc::clone(tier),
+            create,
+            replace: plan.writes().count() - create,
+            delete: plan.removals.len(),
+        }
     }
 }
 
 impl Plan {
     /// The policies that stood there before us, without any mark of ours.
     pub fn taken_over(&self) -> impl Iterator<Item = &PolicyName> {
-        self.writes().filter(|write| write.cause == Cause::TakenOver).map(|write| &write.name)
+        self.writes()
+            .filter(|write| write.cause == Cause::TakenOver)
+            .map(|write| &write.name)
     }
 }

@@ -74,8 +74,16 @@ pub fn render(tier: &ParsedTier, facts: &Facts) -> Rendered {
                 let policy = policy(direction, None, Vec::new(), vec![Unresolved::Tier]);
                 (PolicyName::baseline(direction), Arc::new(policy))
             });
-            let policies = if tier.mode.is_some() { bases.collect() } else { BTreeMap::new() };
-            Rendered { policies, keeps_everything: true, ..Rendered::default() }
+            let policies = if tier.mode.is_some() {
+                bases.collect()
+            } else {
+                BTreeMap::new()
+            };
+            Rendered {
+                policies,
+                keeps_everything: true,
+                ..Rendered::default()
+            }
         }
     }
 }
@@ -84,7 +92,11 @@ fn render_whole(tier: &Tier, facts: &Facts) -> Rendered {
     let mut rendered = Rendered::default();
     for &direction in &tier.isolate {
         let (mut base_rules, mut base_unresolved) = (Vec::new(), Vec::new());
-        for allowance in tier.allow.iter().filter(|allowance| allowance.directions().contains(&direction)) {
+        for allowance in tier
+            .allow
+            .iter()
+            .filter(|allowance| allowance.directions().contains(&direction))
+        {
             let (rules, unresolved) = match resolve(allowance, direction, facts) {
                 Ok(rules) => (rules, None),
                 Err(unresolved) => (Vec::new(), Some(unresolved)),
@@ -96,15 +108,22 @@ fn render_whole(tier: &Tier, facts: &Facts) -> Rendered {
                 }
                 Some(pods) => {
                     let policy = policy(direction, Some(pods), rules, unresolved.into_iter().collect());
-                    rendered.policies.insert(PolicyName::allow(&allowance.name, direction), Arc::new(policy));
+                    rendered
+                        .policies
+                        .insert(PolicyName::allow(&allowance.name, direction), Arc::new(policy));
                 }
             }
         }
         let base = policy(direction, None, base_rules, base_unresolved);
-        rendered.policies.insert(PolicyName::baseline(direction), Arc::new(base));
+        rendered
+            .policies
+            .insert(PolicyName::baseline(direction), Arc::new(base));
     }
     let ineffective = tier.allow.iter().filter(|allowance| {
-        allowance.directions().iter().all(|direction| !tier.isolate.contains(direction))
+        allowance
+            .directions()
+            .iter()
+            .all(|direction| !tier.isolate.contains(direction))
     });
     rendered.ineffective = ineffective.map(|allowance| allowance.name.clone()).collect();
     rendered
@@ -123,7 +142,11 @@ fn policy(
         spec = self::spec(direction, pods, Vec::new());
     }
     let spec = normalise(spec);
-    RenderedPolicy { digest: SpecDigest::of(&spec), spec, unresolved }
+    RenderedPolicy {
+        digest: SpecDigest::of(&spec),
+        spec,
+        unresolved,
+    }
 }
 
 fn spec(direction: Direction, pods: Option<&LabelSelector>, rules: Vec<Rule>) -> NetworkPolicySpec {

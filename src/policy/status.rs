@@ -89,8 +89,14 @@ pub fn tally<'a>(
     world: &World,
     namespaces: impl IntoIterator<Item = (&'a Namespace, Option<&'a NamespaceRecord>)>,
 ) -> Tally {
-    let names = world.tiers().iter().map(|ranked| Arc::clone(&ranked.tier.identity().name));
-    let mut tally = Tally { tiers: names.map(|name| (name, TierTally::default())).collect(), ..Tally::default() };
+    let names = world
+        .tiers()
+        .iter()
+        .map(|ranked| Arc::clone(&ranked.tier.identity().name));
+    let mut tally = Tally {
+        tiers: names.map(|name| (name, TierTally::default())).collect(),
+        ..Tally::default()
+    };
     for (namespace, record) in namespaces {
         let record = record.filter(|record| record.namespace_uid == namespace.uid);
         tally.count(world, namespace, record);
@@ -106,10 +112,12 @@ impl Tally {
     fn count(&mut self, world: &World, namespace: &Namespace, record: Option<&NamespaceRecord>) {
         let mut assignment = assign(world, namespace, &ObservedPolicies::new());
         // A tier whose selector cannot be read holds what it held when the namespace was last planned.
-        let held = world.tiers().iter().find(|ranked| {
-            ranked.tier.claim().is_none() && governs(record, ranked)
-        });
-        if let Some(ranked) = held.filter(|_| !matches!(assignment.governor, Governor::Exempt | Governor::Terminating)) {
+        let held = world
+            .tiers()
+            .iter()
+            .find(|ranked| ranked.tier.claim().is_none() && governs(record, ranked));
+        if let Some(ranked) = held.filter(|_| !matches!(assignment.governor, Governor::Exempt | Governor::Terminating))
+        {
             assignment.governor = Governor::Tier(ranked);
             assignment.selected_by.push(ranked);
         }
@@ -153,7 +161,12 @@ impl TierTally {
             self.namespaces.pending += 1;
             return;
         };
-        self.policies_in_sync += (record.written.len() - record.written.keys().filter(|name| record.drifted.contains_key(*name)).count()) as u64;
+        self.policies_in_sync += (record.written.len()
+            - record
+                .written
+                .keys()
+                .filter(|name| record.drifted.contains_key(*name))
+                .count()) as u64;
         for drift in record.drifted.values() {
             *self.policies_drifted.entry(drift.kind).or_default() += 1;
             self.drifted.push((namespace.name.clone(), drift.kind));
@@ -162,8 +175,16 @@ impl TierTally {
         match &record.state {
             _ if !record.drifted.is_empty() => {
                 self.namespaces.drifted += 1;
-                let kinds: Vec<_> = record.drifted.iter().map(|(name, drift)| format!("{name} {}", drift.kind.as_str())).collect();
-                self.problem(Some(namespace), words::DRIFTED, format!("{}, not healed yet", kinds.join(", ")));
+                let kinds: Vec<_> = record
+                    .drifted
+                    .iter()
+                    .map(|(name, drift)| format!("{name} {}", drift.kind.as_str()))
+                    .collect();
+                self.problem(
+                    Some(namespace),
+                    words::DRIFTED,
+                    format!("{}, not healed yet", kinds.join(", ")),
+                );
             }
             NamespaceState::Protected => self.namespaces.protected += 1,
             NamespaceState::Failed(_) => self.namespaces.failed += 1,
@@ -232,7 +253,9 @@ pub fn tier_status(
     let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
         let (status, reason) = status_and_reason?;
         let before = previous.into_iter().flat_map(|previous| &previous.conditions);
-        let same = before.into_iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        let same = before
+            .into_iter()
+            .find(|condition| condition.type_ == type_ && condition.status == status);
         Some(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -252,10 +275,18 @@ pub fn tier_status(
 
 /// When a status has to be looked at again although nothing happens: when unresolved becomes stalled.
 pub fn stalls_at(status: &IsolationTierStatus) -> Option<Timestamp> {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == words::READY)?;
+    let ready = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == words::READY)?;
     let waits = ready.reason == words::ALLOWANCE_UNRESOLVED
-        && !status.conditions.iter().any(|condition| condition.type_ == words::STALLED);
-    waits.then_some(ready.last_transition_time.0).and_then(|since| since.checked_add(STALLED_AFTER).ok())
+        && !status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == words::STALLED);
+    waits
+        .then_some(ready.last_transition_time.0)
+        .and_then(|since| since.checked_add(STALLED_AFTER).ok())
 }
 
 struct Verdict {
@@ -280,28 +311,40 @@ impl Verdict {
             let problems: Vec<_> = tier.problems.iter().map(ToString::to_string).collect();
             return bad(words::INVALID_SPEC, bounded(problems.join("; ")), None);
         }
-        let enforces_somewhere = !ranked.tier.is_observe()
-            && counts.protected + counts.pending + counts.drifted + counts.failed > 0;
+        let enforces_somewhere =
+            !ranked.tier.is_observe() && counts.protected + counts.pending + counts.drifted + counts.failed > 0;
         if let Some((reason, message)) = unresolved(ranked).into_iter().next().filter(|_| enforces_somewhere) {
-            let waited = previous.and_then(|status| since(status, reason)).is_some_and(|since| {
-                now.duration_since(since) >= STALLED_AFTER
-            });
+            let waited = previous
+                .and_then(|status| since(status, reason))
+                .is_some_and(|since| now.duration_since(since) >= STALLED_AFTER);
             let stalled = waited || reason == words::POLICY_TOO_LARGE;
             return bad(reason, message, (!stalled).then_some(words::PROGRESSING_WITH_RETRY));
         }
         if counts.failed + counts.drifted > 0 {
-            let first = tally.problems.iter().find(|problem| {
-                ![words::WOULD_CHANGE, words::PRECEDENCE_TIE].contains(&problem.reason.as_str())
-            });
+            let first = tally
+                .problems
+                .iter()
+                .find(|problem| ![words::WOULD_CHANGE, words::PRECEDENCE_TIE].contains(&problem.reason.as_str()));
             let message = first.map_or_else(String::new, |problem| problem.message.clone());
-            let message = format!("{} of {} namespaces are not as they should be: {message}", counts.failed + counts.drifted, counts.selected);
-            return bad(words::PROGRESSING_WITH_RETRY, bounded(message), Some(words::PROGRESSING_WITH_RETRY));
+            let message = format!(
+                "{} of {} namespaces are not as they should be: {message}",
+                counts.failed + counts.drifted,
+                counts.selected
+            );
+            return bad(
+                words::PROGRESSING_WITH_RETRY,
+                bounded(message),
+                Some(words::PROGRESSING_WITH_RETRY),
+            );
         }
         if counts.pending > 0 {
             return Self {
                 ready: "Unknown",
                 reason: words::PROGRESSING,
-                message: format!("{} of {} namespaces are still to be written", counts.pending, counts.selected),
+                message: format!(
+                    "{} of {} namespaces are still to be written",
+                    counts.pending, counts.selected
+                ),
                 reconciling: Some(words::PROGRESSING),
                 stalled: false,
             };
@@ -310,7 +353,10 @@ impl Verdict {
             ready: "True",
             reason: words::RECONCILE_SUCCEEDED,
             message: if ranked.tier.is_observe() {
-                format!("observing {} namespaces; nothing is written in mode Observe", counts.observed)
+                format!(
+                    "observing {} namespaces; nothing is written in mode Observe",
+                    counts.observed
+                )
             } else {
                 format!("{} namespaces are protected", counts.protected)
             },
@@ -322,7 +368,10 @@ impl Verdict {
 
 /// Since when the status says `Ready=False` for this reason.
 fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == words::READY)?;
+    let ready = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == words::READY)?;
     (ready.status == "False" && ready.reason == reason).then_some(ready.last_transition_time.0)
 }
 
@@ -330,7 +379,11 @@ fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
 fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
     let mut problems: Vec<_> = unresolved(ranked)
         .into_iter()
-        .map(|(reason, message)| NamespaceProblem { namespace: None, reason: reason.to_owned(), message })
+        .map(|(reason, message)| NamespaceProblem {
+            namespace: None,
+            reason: reason.to_owned(),
+            message,
+        })
         .collect();
     if let ParsedTier::Broken(tier) = &ranked.tier {
         problems.extend(tier.problems.iter().map(|problem| NamespaceProblem {
@@ -352,12 +405,17 @@ fn unresolved(ranked: &RankedTier) -> Vec<(&'static str, String)> {
     let all = ranked.rendered.policies.iter().flat_map(|(name, policy)| {
         policy.unresolved.iter().filter_map(move |unresolved| match unresolved {
             Unresolved::Tier => None,
-            Unresolved::Allowance { allowance, looked_for, .. } => {
-                Some((words::ALLOWANCE_UNRESOLVED, format!("allowance {allowance}: {looked_for}")))
-            }
+            Unresolved::Allowance {
+                allowance, looked_for, ..
+            } => Some((
+                words::ALLOWANCE_UNRESOLVED,
+                format!("allowance {allowance}: {looked_for}"),
+            )),
             Unresolved::TooLarge { bytes } => {
                 let most = super::render::MAX_SPEC_BYTES;
-                let message = format!("{name} would have {bytes} bytes, more than {most}; the last good policy stays: split the tier");
+                let message = format!(
+                    "{name} would have {bytes} bytes, more than {most}; the last good policy stays: split the tier"
+                );
                 Some((words::POLICY_TOO_LARGE, message))
             }
         })

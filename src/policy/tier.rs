@@ -97,7 +97,10 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -178,17 +181,27 @@ impl Tier {
     /// # Errors
     /// Everything that is wrong with it, not only the first thing.
     pub fn parse(identity: Arc<TierIdentity>, spec: &Value) -> Result<Self, Vec<Problem>> {
-        let spec = IsolationTierSpec::deserialize(spec)
-            .map_err(|error| vec![Problem::new("spec", format!("{error}; see kubectl explain isolationtier.spec"))])?;
+        let spec = IsolationTierSpec::deserialize(spec).map_err(|error| {
+            vec![Problem::new(
+                "spec",
+                format!("{error}; see kubectl explain isolationtier.spec"),
+            )]
+        })?;
         let mut problems = Vec::new();
         check_name(&identity.name, &mut problems);
         let precedence = spec.precedence.unwrap_or_default();
         if !(0..=1000).contains(&precedence) {
-            problems.push(Problem::new("spec.precedence", format!("{precedence} is outside 0 to 1000")));
+            problems.push(Problem::new(
+                "spec.precedence",
+                format!("{precedence} is outside 0 to 1000"),
+            ));
         }
         let selector = selector::parse(&spec.namespace_selector, "spec.namespaceSelector", &mut problems);
         if spec.isolate.as_ref().is_some_and(Vec::is_empty) {
-            problems.push(Problem::new("spec.isolate", "the list is empty; name Ingress, Egress, or leave it out for both"));
+            problems.push(Problem::new(
+                "spec.isolate",
+                "the list is empty; name Ingress, Egress, or leave it out for both",
+            ));
         }
         let allow = allowance::parse_all(spec.allow.as_deref().unwrap_or_default(), &mut problems);
         match selector {

@@ -33,11 +33,22 @@ impl World {
     pub fn new(tiers: impl IntoIterator<Item = ParsedTier>, facts: Facts, exemptions: Exemptions) -> Self {
         let live = tiers.into_iter().filter(|tier| !tier.identity().terminating);
         let mut tiers: Vec<_> = live
-            .map(|tier| RankedTier { rendered: Arc::new(render(&tier, &facts)), tier })
+            .map(|tier| RankedTier {
+                rendered: Arc::new(render(&tier, &facts)),
+                tier,
+            })
             .collect();
         tiers.sort_by(|left, right| rank(&left.tier).cmp(&rank(&right.tier)));
-        let live_uids = tiers.iter().map(|ranked| Arc::clone(&ranked.tier.identity().uid)).collect();
-        Self { tiers, live_uids, exemptions, facts }
+        let live_uids = tiers
+            .iter()
+            .map(|ranked| Arc::clone(&ranked.tier.identity().uid))
+            .collect();
+        Self {
+            tiers,
+            live_uids,
+            exemptions,
+            facts,
+        }
     }
 
     /// The tiers, highest rank first.

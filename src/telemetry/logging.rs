@@ -31,7 +31,8 @@ pub enum LoggingError {
 
 /// What is logged unless `RUST_LOG` says otherwise. kube tells every re-list and reconnect of a watch
 /// at info: what matters of that is told by our own events and metrics.
-const DEFAULT_FILTER: &str = "info,kube=warn,kube_client=warn,kube_runtime=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn";
+const DEFAULT_FILTER: &str =
+    "info,kube=warn,kube_client=warn,kube_runtime=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn";
 
 /// Sends the logs of this process to stderr, filtered by `RUST_LOG` in the syntax of `tracing`, for
 /// example `cofferdam=debug,warn`. Colours only where a person looks on and `NO_COLOR` is not set.
@@ -53,9 +54,7 @@ fn filter(setting: Option<&str>) -> Result<EnvFilter, LoggingError> {
     let directives = setting
         .filter(|setting| !setting.trim().is_empty())
         .unwrap_or(DEFAULT_FILTER);
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(LoggingError::Filter)
+    EnvFilter::builder().parse(directives).map_err(LoggingError::Filter)
 }
 
 fn subscriber(
@@ -64,9 +63,7 @@ fn subscriber(
     colours: bool,
     writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 ) -> Box<dyn Subscriber + Send + Sync> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
         LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
@@ -97,9 +94,7 @@ mod tests {
     fn written(format: LogFormat, setting: Option<&str>, colours: bool) -> String {
         let page = Page::default();
         let writer = page.clone();
-        let subscriber = subscriber(format, filter(setting).unwrap(), colours, move || {
-            writer.clone()
-        });
+        let subscriber = subscriber(format, filter(setting).unwrap(), colours, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(namespace = "shop", "protected");
             tracing::debug!("looked");
@@ -150,9 +145,6 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_read_is_an_error() {
         let error = filter(Some("cofferdam=loud")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("RUST_LOG cannot be read"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("RUST_LOG cannot be read"), "{error}");
     }
 }

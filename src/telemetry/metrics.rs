@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::gauges::{GaugeCollector, GaugeSource};
 
@@ -94,25 +92,10 @@ impl Metrics {
             live_tiers: Mutex::default(),
             drift_detected: counter(at, "drift_detected_total", DRIFT_DETECTED, tier_kind)?,
             drift_corrected: counter(at, "drift_corrected_total", DRIFT_CORRECTED, tier_kind)?,
-            drift_heal_duration: latency(
-                at,
-                "drift_heal_duration_seconds",
-                HEAL_DURATION,
-                &["kind"],
-            )?,
-            time_to_protection: latency(
-                at,
-                "time_to_protection_seconds",
-                TO_PROTECTION,
-                &["tier"],
-            )?,
+            drift_heal_duration: latency(at, "drift_heal_duration_seconds", HEAL_DURATION, &["kind"])?,
+            time_to_protection: latency(at, "time_to_protection_seconds", TO_PROTECTION, &["tier"])?,
             reconciles: counter(at, "reconcile_total", RECONCILES, &["controller", "result"])?,
-            reconcile_errors: counter(
-                at,
-                "reconcile_errors_total",
-                ERRORS,
-                &["controller", "reason"],
-            )?,
+            reconcile_errors: counter(at, "reconcile_errors_total", ERRORS, &["controller", "reason"])?,
             reconcile_duration: histogram(
                 at,
                 "reconcile_duration_seconds",
@@ -120,23 +103,13 @@ impl Metrics {
                 &["controller"],
                 &RECONCILE_BUCKETS,
             )?,
-            api_requests: counter(
-                at,
-                "api_requests_total",
-                REQUESTS,
-                &["verb", "resource", "code"],
-            )?,
+            api_requests: counter(at, "api_requests_total", REQUESTS, &["verb", "resource", "code"])?,
             cache_synced: gauge(at, "cache_synced", CACHE_SYNCED, &["resource"])?,
             registry: registry.clone(),
         };
-        gauge(
-            at,
-            "build_info",
-            "Always 1; its labels tell what runs.",
-            &["version"],
-        )?
-        .with_label_values(&[env!("CARGO_PKG_VERSION")])
-        .set(1);
+        gauge(at, "build_info", "Always 1; its labels tell what runs.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.start_known_series(known);
         Ok(metrics)
@@ -177,10 +150,8 @@ impl Metrics {
         }
         for tier in live {
             for kind in DRIFT_KINDS {
-                self.drift_detected
-                    .with_label_values(&[tier.as_str(), kind]);
-                self.drift_corrected
-                    .with_label_values(&[tier.as_str(), kind]);
+                self.drift_detected.with_label_values(&[tier.as_str(), kind]);
+                self.drift_corrected.with_label_values(&[tier.as_str(), kind]);
             }
             self.time_to_protection.with_label_values(&[tier]);
         }
@@ -217,9 +188,7 @@ impl Metrics {
 
     /// A reconcile ended.
     pub fn reconciled(&self, controller: &'static str, result: ReconcileResult, took: Duration) {
-        self.reconciles
-            .with_label_values(&[controller, result.label()])
-            .inc();
+        self.reconciles.with_label_values(&[controller, result.label()]).inc();
         self.reconcile_duration
             .with_label_values(&[controller])
             .observe(took.as_secs_f64());
@@ -227,23 +196,17 @@ impl Metrics {
 
     /// A reconcile met an error; `reason` names its variant.
     pub fn reconcile_failed(&self, controller: &'static str, reason: &'static str) {
-        self.reconcile_errors
-            .with_label_values(&[controller, reason])
-            .inc();
+        self.reconcile_errors.with_label_values(&[controller, reason]).inc();
     }
 
     /// A request to the API server ended. `code` is the status, or a word for what came instead.
     pub fn api_requested(&self, verb: &'static str, resource: &'static str, code: &str) {
-        self.api_requests
-            .with_label_values(&[verb, resource, code])
-            .inc();
+        self.api_requests.with_label_values(&[verb, resource, code]).inc();
     }
 
     /// A cache has, or no longer has, all objects of its resource.
     pub fn cache_synced(&self, resource: &'static str, synced: bool) {
-        self.cache_synced
-            .with_label_values(&[resource])
-            .set(i64::from(synced));
+        self.cache_synced.with_label_values(&[resource]).set(i64::from(synced));
     }
 
     fn start_known_series(&self, known: KnownSeries) {
@@ -255,12 +218,10 @@ impl Metrics {
         for controller in controllers {
             self.reconcile_duration.with_label_values(&[controller]);
             for result in ReconcileResult::ALL {
-                self.reconciles
-                    .with_label_values(&[controller, result.label()]);
+                self.reconciles.with_label_values(&[controller, result.label()]);
             }
             for reason in error_reasons {
-                self.reconcile_errors
-                    .with_label_values(&[controller, reason]);
+                self.reconcile_errors.with_label_values(&[controller, reason]);
             }
         }
         for resource in caches {
@@ -273,53 +234,28 @@ impl Metrics {
 
     /// A set of names has no state that a panic could leave half-done.
     fn live_tiers(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.live_tiers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.live_tiers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-const DRIFT_DETECTED: &str =
-    "Differences from what the controller last wrote, made by somebody else.";
+const DRIFT_DETECTED: &str = "Differences from what the controller last wrote, made by somebody else.";
 const DRIFT_CORRECTED: &str = "Differences made by somebody else that the controller healed.";
 const HEAL_DURATION: &str = "Time from the event that showed a drift to the write that healed it.";
-const TO_PROTECTION: &str =
-    "Time from the event that showed a new namespace to the write of its last base policy.";
+const TO_PROTECTION: &str = "Time from the event that showed a new namespace to the write of its last base policy.";
 const RECONCILES: &str = "Reconciles, by how they ended.";
 const ERRORS: &str = "Reconciles that met an error, by its reason.";
 const REQUESTS: &str = "Requests to the API server, by how they ended.";
 const CACHE_SYNCED: &str = "1 while the cache of a resource is complete.";
 
-fn counter(
-    at: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    register(
-        at,
-        IntCounterVec::new(Opts::new(name, help).namespace(PREFIX), labels)?,
-    )
+fn counter(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    register(at, IntCounterVec::new(Opts::new(name, help).namespace(PREFIX), labels)?)
 }
 
-fn gauge(
-    at: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntGaugeVec> {
-    register(
-        at,
-        IntGaugeVec::new(Opts::new(name, help).namespace(PREFIX), labels)?,
-    )
+fn gauge(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    register(at, IntGaugeVec::new(Opts::new(name, help).namespace(PREFIX), labels)?)
 }
 
-fn latency(
-    at: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<HistogramVec> {
+fn latency(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
     histogram(at, name, help, labels, &LATENCY_BUCKETS)
 }
 

@@ -40,11 +40,7 @@ impl fmt::Display for ResponseCode {
 /// Reads verb and resource from a request line, as the API server does. Both are from closed sets:
 /// no name that somebody else chose ever comes out.
 pub(super) fn verb_and_resource(method: &Method, uri: &Uri) -> (&'static str, &'static str) {
-    let segments: Vec<&str> = uri
-        .path()
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .collect();
+    let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
     let (group, rest) = match segments.as_slice() {
         ["api", "v1", rest @ ..] => ("", rest),
         ["apis", group, _version, rest @ ..] => (*group, rest),
@@ -52,22 +48,13 @@ pub(super) fn verb_and_resource(method: &Method, uri: &Uri) -> (&'static str, &'
     };
     let (resource, name, subresource) = match without_namespace(rest) {
         [] => {
-            return (
-                if method == Method::GET {
-                    "get"
-                } else {
-                    "other"
-                },
-                "other",
-            );
+            return (if method == Method::GET { "get" } else { "other" }, "other");
         }
         [resource] => (*resource, None, None),
         [resource, name] => (*resource, Some(*name), None),
         [resource, name, subresource, ..] => (*resource, Some(*name), Some(*subresource)),
     };
-    let watch = uri
-        .query()
-        .is_some_and(|query| query.split('&').any(asks_for_watch));
+    let watch = uri.query().is_some_and(|query| query.split('&').any(asks_for_watch));
     (
         verb(method, name.is_some(), watch),
         known_resource(group, resource, subresource),
@@ -126,19 +113,9 @@ mod tests {
         let cases = [
             ("GET", "/api/v1/namespaces", "list", "namespaces"),
             ("GET", "/api/v1/namespaces?limit=500", "list", "namespaces"),
-            (
-                "GET",
-                "/api/v1/namespaces?limit=5&watch=true",
-                "watch",
-                "namespaces",
-            ),
+            ("GET", "/api/v1/namespaces?limit=5&watch=true", "watch", "namespaces"),
             ("GET", "/api/v1/namespaces?&watch=1", "watch", "namespaces"),
-            (
-                "GET",
-                "/api/v1/namespaces?watch=false",
-                "list",
-                "namespaces",
-            ),
+            ("GET", "/api/v1/namespaces?watch=false", "list", "namespaces"),
             (
                 "GET",
                 "/api/v1/namespaces?labelSelector=watch%3Dtrue",
@@ -155,24 +132,9 @@ mod tests {
                 "networkpolicies",
             ),
             ("POST", POLICIES, "create", "networkpolicies"),
-            (
-                "POST",
-                &format!("{POLICIES}?dryRun=All"),
-                "create",
-                "networkpolicies",
-            ),
-            (
-                "PUT",
-                &format!("{POLICIES}/base"),
-                "update",
-                "networkpolicies",
-            ),
-            (
-                "DELETE",
-                &format!("{POLICIES}/base"),
-                "delete",
-                "networkpolicies",
-            ),
+            ("POST", &format!("{POLICIES}?dryRun=All"), "create", "networkpolicies"),
+            ("PUT", &format!("{POLICIES}/base"), "update", "networkpolicies"),
+            ("DELETE", &format!("{POLICIES}/base"), "delete", "networkpolicies"),
             ("DELETE", POLICIES, "deletecollection", "networkpolicies"),
             ("GET", &format!("{POLICIES}/base"), "get", "networkpolicies"),
             (
@@ -200,12 +162,7 @@ mod tests {
                 "services",
             ),
             ("GET", "/api/v1/services", "list", "services"),
-            (
-                "GET",
-                "/api/v1/namespaces/a/services/b/proxy",
-                "get",
-                "other",
-            ),
+            ("GET", "/api/v1/namespaces/a/services/b/proxy", "get", "other"),
             (
                 "GET",
                 "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
@@ -218,12 +175,7 @@ mod tests {
                 "create",
                 "events",
             ),
-            (
-                "PATCH",
-                "/api/v1/namespaces/default/events/a",
-                "patch",
-                "events",
-            ),
+            ("PATCH", "/api/v1/namespaces/default/events/a", "patch", "events"),
             (
                 "GET",
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/isolationtiers.cofferdam.dev",
@@ -232,25 +184,10 @@ mod tests {
             ),
             // A namespace may have any name, that of a resource too.
             ("GET", "/api/v1/namespaces/services", "get", "namespaces"),
-            (
-                "GET",
-                "/api/v1/namespaces/events/services",
-                "list",
-                "services",
-            ),
+            ("GET", "/api/v1/namespaces/events/services", "list", "services"),
             // The same plural in somebody else's group is somebody else's.
-            (
-                "GET",
-                "/apis/example.org/v1/networkpolicies",
-                "list",
-                "other",
-            ),
-            (
-                "GET",
-                "/apis/example.org/v1/namespaces/shop/services",
-                "list",
-                "other",
-            ),
+            ("GET", "/apis/example.org/v1/networkpolicies", "list", "other"),
+            ("GET", "/apis/example.org/v1/namespaces/shop/services", "list", "other"),
             ("GET", "/api/v1/pods", "list", "other"),
             ("GET", "/version", "get", "other"),
             ("GET", "/apis/networking.k8s.io/v1", "get", "other"),

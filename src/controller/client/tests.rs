@@ -111,10 +111,7 @@ async fn a_response_that_does_not_come_meets_the_deadline() {
     let error = Api::<Namespace>::all(client).get("slow").await.unwrap_err();
     assert!(is_past_deadline(&error), "{error:?}");
     assert!(start.elapsed() >= deadline && start.elapsed() < Duration::from_secs(5));
-    assert_eq!(
-        *calls.lock().unwrap(),
-        [get_of_a_namespace(ResponseCode::Deadline)]
-    );
+    assert_eq!(*calls.lock().unwrap(), [get_of_a_namespace(ResponseCode::Deadline)]);
 }
 
 #[tokio::test]
@@ -122,12 +119,7 @@ async fn a_watch_outlives_the_deadline_of_its_headers() {
     let (calls, record) = recorder();
     let client = build_client(config(serve().await), record, Duration::from_millis(100)).unwrap();
     let namespaces: Api<Namespace> = Api::all(client);
-    let mut events = pin!(
-        namespaces
-            .watch(&WatchParams::default(), "0")
-            .await
-            .unwrap()
-    );
+    let mut events = pin!(namespaces.watch(&WatchParams::default(), "0").await.unwrap());
     let event = events.next().await.unwrap().unwrap();
     assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
     let call = ApiCall {
@@ -147,19 +139,14 @@ async fn a_server_that_is_not_there_is_no_deadline() {
     let client = build_client(config(address), record, REQUEST_DEADLINE).unwrap();
     let error = Api::<Namespace>::all(client).get("shop").await.unwrap_err();
     assert!(!is_past_deadline(&error), "{error:?}");
-    assert_eq!(
-        *calls.lock().unwrap(),
-        [get_of_a_namespace(ResponseCode::NoResponse)]
-    );
+    assert_eq!(*calls.lock().unwrap(), [get_of_a_namespace(ResponseCode::NoResponse)]);
 }
 
 #[tokio::test]
 async fn a_proxy_is_refused_rather_than_gone_around() {
     let mut config = config(([127, 0, 0, 1], 1).into());
     config.proxy_url = Some("http://user:secret@proxy.example:3128".parse().unwrap());
-    let error = build_client(config, recorder().1, REQUEST_DEADLINE)
-        .err()
-        .unwrap();
+    let error = build_client(config, recorder().1, REQUEST_DEADLINE).err().unwrap();
     assert!(matches!(error, ClientError::Proxy));
     assert!(!error.to_string().contains("secret"));
 }

@@ -19,19 +19,10 @@ fn serves_by_class_then_by_turn() {
     use Class::{Audit, Change, Drift, Unprotected};
     type Pushes = &'static [(&'static str, Class)];
     let cases: [(&str, Pushes, &[&str]); 6] = [
-        (
-            "turn",
-            &[("b", Change), ("a", Change), ("c", Change)],
-            &["b", "a", "c"],
-        ),
+        ("turn", &[("b", Change), ("a", Change), ("c", Change)], &["b", "a", "c"]),
         (
             "class",
-            &[
-                ("a", Audit),
-                ("b", Change),
-                ("c", Drift),
-                ("d", Unprotected),
-            ],
+            &[("a", Audit), ("b", Change), ("c", Drift), ("d", Unprotected)],
             &["d", "c", "b", "a"],
         ),
         (
@@ -80,18 +71,8 @@ fn what_is_not_due_blocks_nothing_and_is_never_made_later() {
     assert_eq!(queue.pop(now), ready("now", Class::Audit, now));
     assert_eq!(queue.pop(now), Popped::NotBefore(now + milliseconds(20)));
 
-    queue.push(
-        "later",
-        Class::Audit,
-        now + milliseconds(5),
-        now + milliseconds(1),
-    );
-    queue.push(
-        "later",
-        Class::Audit,
-        now + milliseconds(90),
-        now + milliseconds(2),
-    );
+    queue.push("later", Class::Audit, now + milliseconds(5), now + milliseconds(1));
+    queue.push("later", Class::Audit, now + milliseconds(90), now + milliseconds(2));
     assert_eq!(queue.next_due(now), Some(now + milliseconds(5)));
     assert_eq!(
         queue.pop(now + milliseconds(4)),
@@ -110,12 +91,7 @@ fn a_push_during_a_flight_waits_for_its_end() {
     queue.push("a", Class::Change, now, now);
     queue.pop(now);
     queue.push("a", Class::Audit, later, later);
-    queue.push(
-        "a",
-        Class::Drift,
-        later + milliseconds(1),
-        later + milliseconds(1),
-    );
+    queue.push("a", Class::Drift, later + milliseconds(1), later + milliseconds(1));
     assert_eq!(queue.pop(later), Popped::Empty);
     assert_eq!(queue.in_flight(), 1);
 
@@ -140,16 +116,9 @@ fn back_off_doubles_up_to_its_cap() {
     for (failures, longest) in cases {
         let delay = back_off(&"namespace", failures);
         assert!(delay <= milliseconds(longest), "{failures}: {delay:?}");
-        assert!(
-            delay >= milliseconds(longest * 3 / 4),
-            "{failures}: {delay:?}"
-        );
+        assert!(delay >= milliseconds(longest * 3 / 4), "{failures}: {delay:?}");
     }
-    assert_ne!(
-        back_off(&"a", 4),
-        back_off(&"b", 4),
-        "keys that failed together spread"
-    );
+    assert_ne!(back_off(&"a", 4), back_off(&"b", 4), "keys that failed together spread");
 }
 
 #[test]
@@ -261,14 +230,8 @@ impl Model {
     }
 
     fn pop(&mut self, now: Instant) -> Popped<u8> {
-        let due = self
-            .waiting
-            .iter()
-            .filter(|(_, request, _)| request.due <= now);
-        let Some((key, request, _)) = due
-            .min_by_key(|(_, request, turn)| (request.class, *turn))
-            .copied()
-        else {
+        let due = self.waiting.iter().filter(|(_, request, _)| request.due <= now);
+        let Some((key, request, _)) = due.min_by_key(|(_, request, turn)| (request.class, *turn)).copied() else {
             let first = self.waiting.iter().map(|(_, request, _)| request.due).min();
             return first.map_or(Popped::Empty, Popped::NotBefore);
         };

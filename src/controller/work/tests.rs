@@ -32,10 +32,7 @@ async fn hands_out_what_is_due_and_waits_for_the_rest() {
 }
 
 /// A worker that takes one key and works on it for so long; gives the key and when it got it.
-fn worker(
-    queue: &WorkQueue<&'static str>,
-    work: Duration,
-) -> tokio::task::JoinHandle<(&'static str, Instant)> {
+fn worker(queue: &WorkQueue<&'static str>, work: Duration) -> tokio::task::JoinHandle<(&'static str, Instant)> {
     let queue = queue.clone();
     tokio::spawn(async move {
         let ticket = queue.next().await.unwrap();
@@ -49,10 +46,7 @@ fn worker(
 #[tokio::test(start_paused = true)]
 async fn an_earlier_push_is_seen_whichever_worker_it_wakes() {
     let queue = WorkQueue::new();
-    let workers = [
-        worker(&queue, Duration::ZERO),
-        worker(&queue, Duration::ZERO),
-    ];
+    let workers = [worker(&queue, Duration::ZERO), worker(&queue, Duration::ZERO)];
     tokio::time::sleep(milliseconds(1)).await;
     let start = now();
     // Wakes the first worker, which keeps the time from now on, behind the other in the line.
@@ -81,18 +75,10 @@ async fn a_worker_that_gets_work_hands_the_time_to_another() {
     queue.push("second", Class::Change, start + milliseconds(50));
     queue.push("third", Class::Change, start + milliseconds(100));
     let workers = [(); 3].map(|()| worker(&queue, milliseconds(10_000)));
-    for (worker, (key, due)) in
-        workers
-            .into_iter()
-            .zip([("first", 50), ("second", 50), ("third", 100)])
-    {
+    for (worker, (key, due)) in workers.into_iter().zip([("first", 50), ("second", 50), ("third", 100)]) {
         let (got, at) = worker.await.unwrap();
         assert_eq!(got, key);
-        assert!(
-            at < start + milliseconds(due + 5),
-            "{key} waited {:?}",
-            at - start
-        );
+        assert!(at < start + milliseconds(due + 5), "{key} waited {:?}", at - start);
     }
 }
 
@@ -126,10 +112,7 @@ async fn a_ticket_without_a_word_is_retried() {
     drop(queue.next().await.unwrap());
     let ticket = queue.next().await.unwrap();
     assert!(now() > start + milliseconds(30), "after a back-off");
-    assert_eq!(
-        (ticket.class(), ticket.queued_since()),
-        (Class::Drift, start)
-    );
+    assert_eq!((ticket.class(), ticket.queued_since()), (Class::Drift, start));
     ticket.retry(Class::Audit);
     let ticket = queue.next().await.unwrap();
     assert!(now() > start + milliseconds(100), "a longer one");
@@ -189,10 +172,7 @@ async fn many_workers_serve_every_push() {
             tokio::spawn(async move {
                 while let Some(ticket) = queue.next().await {
                     let key = *ticket.key();
-                    assert!(
-                        flying.lock().unwrap().insert(key),
-                        "{key} is in flight already"
-                    );
+                    assert!(flying.lock().unwrap().insert(key), "{key} is in flight already");
                     let version = pushed[key].load(Ordering::SeqCst);
                     tokio::task::yield_now().await;
                     seen[key].store(version, Ordering::SeqCst);

@@ -42,7 +42,11 @@ impl Rule {
     fn new(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> Option<Self> {
         let mut peers = peers.into_iter();
         let first_peer = peers.next()?;
-        Some(Self { first_peer, more_peers: peers.collect(), ports })
+        Some(Self {
+            first_peer,
+            more_peers: peers.collect(),
+            ports,
+        })
     }
 
     fn peers(first: NetworkPolicyPeer, more: Vec<NetworkPolicyPeer>) -> Option<Vec<NetworkPolicyPeer>> {
@@ -50,11 +54,17 @@ impl Rule {
     }
 
     pub(super) fn into_ingress(self) -> NetworkPolicyIngressRule {
-        NetworkPolicyIngressRule { from: Self::peers(self.first_peer, self.more_peers), ports: Some(self.ports) }
+        NetworkPolicyIngressRule {
+            from: Self::peers(self.first_peer, self.more_peers),
+            ports: Some(self.ports),
+        }
     }
 
     pub(super) fn into_egress(self) -> NetworkPolicyEgressRule {
-        NetworkPolicyEgressRule { to: Self::peers(self.first_peer, self.more_peers), ports: Some(self.ports) }
+        NetworkPolicyEgressRule {
+            to: Self::peers(self.first_peer, self.more_peers),
+            ports: Some(self.ports),
+        }
     }
 }
 
@@ -71,24 +81,40 @@ pub(super) fn resolve(allowance: &Allowance, direction: Direction, facts: &Facts
             Fact::Unknown(looked_for) => Err(unresolved(allowance, Preset::KubeApiServer, looked_for)),
         },
         Traffic::SameNamespace { ports } => {
-            let everyone = NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..Default::default() };
+            let everyone = NetworkPolicyPeer {
+                pod_selector: Some(LabelSelector::default()),
+                ..Default::default()
+            };
             Ok(Rule::new(vec![everyone], render_ports(ports)).into_iter().collect())
         }
-        Traffic::Peers { pods, blocks, ports, .. } => Ok(peer_rules(pods, blocks, &render_ports(ports))),
+        Traffic::Peers {
+            pods, blocks, ports, ..
+        } => Ok(peer_rules(pods, blocks, &render_ports(ports))),
     }
 }
 
 fn unresolved(allowance: &Allowance, preset: Preset, looked_for: &str) -> Unresolved {
-    Unresolved::Allowance { allowance: allowance.name.clone(), preset, looked_for: looked_for.to_owned() }
+    Unresolved::Allowance {
+        allowance: allowance.name.clone(),
+        preset,
+        looked_for: looked_for.to_owned(),
+    }
 }
 
 fn dns_rules(dns: &DnsFacts) -> Vec<Rule> {
     let pods = NetworkPolicyPeer {
         namespace_selector: Some(label(NAMESPACE_NAME_LABEL, &dns.namespace)),
-        pod_selector: Some(LabelSelector { match_labels: Some(dns.pod_labels.clone()), match_expressions: None }),
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(dns.pod_labels.clone()),
+            match_expressions: None,
+        }),
         ip_block: None,
     };
-    let backends = if dns.pod_labels.is_empty() { hosts(&dns.endpoints) } else { vec![pods] };
+    let backends = if dns.pod_labels.is_empty() {
+        hosts(&dns.endpoints)
+    } else {
+        vec![pods]
+    };
     let node_local = BTreeSet::from([(Protocol::TCP, DNS_PORT), (Protocol::UDP, DNS_PORT)]);
     [
         Rule::new(backends, numbers(&dns.pod_ports)),
@@ -101,7 +127,10 @@ fn dns_rules(dns: &DnsFacts) -> Vec<Rule> {
 }
 
 fn api_server_rules(api_server: &ApiServerFacts) -> Vec<Rule> {
-    let endpoints = api_server.endpoints.iter().map(|(ports, addresses)| Rule::new(hosts(addresses), numbers(ports)));
+    let endpoints = api_server
+        .endpoints
+        .iter()
+        .map(|(ports, addresses)| Rule::new(hosts(addresses), numbers(ports)));
     let service = Rule::new(hosts(&api_server.cluster_ips), numbers(&api_server.service_ports));
     endpoints.chain([service]).flatten().collect()
 }
@@ -114,22 +143,45 @@ fn peer_rules(pods: &[PodPeer], blocks: &[Block], ports: &[NetworkPolicyPort]) -
         ip_block: None,
     });
     let shared = pods.chain(whole.into_iter().map(block_peer)).collect();
-    let own = holed.into_iter().map(|block| Rule::new(vec![block_peer(block)], ports.to_vec()));
-    [Rule::new(shared, ports.to_vec())].into_iter().chain(own).flatten().collect()
+    let own = holed
+        .into_iter()
+        .map(|block| Rule::new(vec![block_peer(block)], ports.to_vec()));
+    [Rule::new(shared, ports.to_vec())]
+        .into_iter()
+        .chain(own)
+        .flatten()
+        .collect()
 }
 
 fn block_peer(block: &Block) -> NetworkPolicyPeer {
     let except: Vec<_> = block.except.iter().map(ToString::to_string).collect();
-    let ip_block = IPBlock { cidr: block.cidr.to_string(), except: (!except.is_empty()).then_some(except) };
-    NetworkPolicyPeer { ip_block: Some(ip_block), ..NetworkPolicyPeer::default() }
+    let ip_block = IPBlock {
+        cidr: block.cidr.to_string(),
+        except: (!except.is_empty()).then_some(except),
+    };
+    NetworkPolicyPeer {
+        ip_block: Some(ip_block),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 fn hosts(addresses: &BTreeSet<IpAddr>) -> Vec<NetworkPolicyPeer> {
-    addresses.iter().map(|&address| block_peer(&Block { cidr: IpNet::from(address), except: Vec::new() })).collect()
+    addresses
+        .iter()
+        .map(|&address| {
+            block_peer(&Block {
+                cidr: IpNet::from(address),
+                except: Vec::new(),
+            })
+        })
+        .collect()
 }
 
 fn numbers(ports: &BTreeSet<ProtocolPort>) -> Vec<NetworkPolicyPort> {
-    ports.iter().map(|&(protocol, port)| render_port(protocol, Some(IntOrString::Int(port.into())), None)).collect()
+    ports
+        .iter()
+        .map(|&(protocol, port)| render_port(protocol, Some(IntOrString::Int(port.into())), None))
+        .collect()
 }
 
 fn render_ports(ports: &[Port]) -> Vec<NetworkPolicyPort> {
@@ -150,9 +202,16 @@ fn render_port(protocol: Protocol, port: Option<IntOrString>, end_port: Option<i
         Protocol::UDP => "UDP",
         Protocol::SCTP => "SCTP",
     };
-    NetworkPolicyPort { protocol: Some(protocol.to_owned()), port, end_port }
+    NetworkPolicyPort {
+        protocol: Some(protocol.to_owned()),
+        port,
+        end_port,
+    }
 }
 
 fn label(key: &str, value: &str) -> LabelSelector {
-    LabelSelector { match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])), match_expressions: None }
+    LabelSelector {
+        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        match_expressions: None,
+    }
 }

@@ -93,8 +93,14 @@ impl Allowance {
         match &self.traffic {
             Traffic::Dns | Traffic::KubeApiServer => &[Direction::Egress],
             Traffic::SameNamespace { .. } => &[Direction::Ingress, Direction::Egress],
-            Traffic::Peers { direction: Direction::Ingress, .. } => &[Direction::Ingress],
-            Traffic::Peers { direction: Direction::Egress, .. } => &[Direction::Egress],
+            Traffic::Peers {
+                direction: Direction::Ingress,
+                ..
+            } => &[Direction::Ingress],
+            Traffic::Peers {
+                direction: Direction::Egress,
+                ..
+            } => &[Direction::Egress],
         }
     }
 }
@@ -110,7 +116,10 @@ pub(super) fn parse_all(allow: &[api::Allowance], problems: &mut Vec<Problem>) -
             problems.push(Problem::new(format!("{field}.name"), message));
         }
         if !names.insert(&allowance.name) {
-            problems.push(Problem::new(format!("{field}.name"), "used twice; give each allowance a name of its own"));
+            problems.push(Problem::new(
+                format!("{field}.name"),
+                "used twice; give each allowance a name of its own",
+            ));
         }
         parsed.extend(parse(allowance, &field, problems));
     }
@@ -119,9 +128,10 @@ pub(super) fn parse_all(allow: &[api::Allowance], problems: &mut Vec<Problem>) -
 }
 
 fn parse(allowance: &api::Allowance, field: &str, problems: &mut Vec<Problem>) -> Option<Allowance> {
-    let pods = allowance.pod_selector.as_ref().map(|pods| {
-        selector::parse_label_selector(pods, &format!("{field}.podSelector"), problems)
-    });
+    let pods = allowance
+        .pod_selector
+        .as_ref()
+        .map(|pods| selector::parse_label_selector(pods, &format!("{field}.podSelector"), problems));
     let ports = parse_ports(allowance.ports.as_deref(), &format!("{field}.ports"), problems);
     let traffic = match (allowance.preset, &allowance.from, &allowance.to) {
         (Some(preset), None, None) => parse_preset(preset, ports, field, problems),
@@ -134,7 +144,11 @@ fn parse(allowance: &api::Allowance, field: &str, problems: &mut Vec<Problem>) -
     };
     // `{}` selects every pod, which is what absence says: one form, so that one policy carries it.
     let pods = pods.filter(|pods| pods.match_labels.is_some() || pods.match_expressions.is_some());
-    Some(Allowance { name: allowance.name.clone(), pods, traffic })
+    Some(Allowance {
+        name: allowance.name.clone(),
+        pods,
+        traffic,
+    })
 }
 
 fn parse_preset(preset: Preset, ports: Vec<Port>, field: &str, problems: &mut Vec<Problem>) -> Traffic {
@@ -159,7 +173,10 @@ fn parse_peers(
     problems: &mut Vec<Problem>,
 ) -> Traffic {
     if peers.is_empty() {
-        problems.push(Problem::new(field, "the list is empty, which would mean everyone; list at least one peer"));
+        problems.push(Problem::new(
+            field,
+            "the list is empty, which would mean everyone; list at least one peer",
+        ));
     }
     let (mut pods, mut blocks) = (Vec::new(), Vec::new());
     for (index, peer) in peers.iter().enumerate() {
@@ -168,17 +185,32 @@ fn parse_peers(
         match &peer.ip_block {
             Some(block) if !by_labels => blocks.extend(parse_block(block, &field, problems)),
             None if by_labels => pods.push(parse_pod_peer(peer, &field, problems)),
-            Some(_) => problems.push(Problem::new(field, "ipBlock stands alone: move the selectors to a peer of their own")),
-            None => problems.push(Problem::new(field, "nothing is set: write namespaceSelector, podSelector or ipBlock")),
+            Some(_) => problems.push(Problem::new(
+                field,
+                "ipBlock stands alone: move the selectors to a peer of their own",
+            )),
+            None => problems.push(Problem::new(
+                field,
+                "nothing is set: write namespaceSelector, podSelector or ipBlock",
+            )),
         }
     }
-    Traffic::Peers { direction, pods, blocks, ports }
+    Traffic::Peers {
+        direction,
+        pods,
+        blocks,
+        ports,
+    }
 }
 
 fn parse_pod_peer(peer: &api::Peer, field: &str, problems: &mut Vec<Problem>) -> PodPeer {
     let mut parse = |selector: &Option<api::LabelSelector>, name: &str| {
         let selector = selector.as_ref()?;
-        Some(selector::parse_label_selector(selector, &format!("{field}.{name}"), problems))
+        Some(selector::parse_label_selector(
+            selector,
+            &format!("{field}.{name}"),
+            problems,
+        ))
     };
     PodPeer {
         namespaces: parse(&peer.namespace_selector, "namespaceSelector"),
@@ -193,9 +225,14 @@ fn parse_block(block: &api::IpBlock, field: &str, problems: &mut Vec<Problem>) -
         problems.push(Problem::new(&field, "the list is empty; leave it out"));
     }
     let excepts = block.except.iter().flatten();
-    let except: Vec<_> = excepts.filter_map(|except| parse_cidr(except, &field, problems)).collect();
+    let except: Vec<_> = excepts
+        .filter_map(|except| parse_cidr(except, &field, problems))
+        .collect();
     let cidr = cidr?;
-    for outside in except.iter().filter(|except| !cidr.contains(*except) || cidr == **except) {
+    for outside in except
+        .iter()
+        .filter(|except| !cidr.contains(*except) || cidr == **except)
+    {
         problems.push(Problem::new(&field, format!("{outside} is not strictly inside {cidr}")));
     }
     Some(Block { cidr, except })
@@ -207,11 +244,17 @@ fn parse_cidr(text: &str, field: &str, problems: &mut Vec<Problem>) -> Option<Ip
     match parsed {
         Some(net) if net.trunc().to_string() == text => Some(net),
         Some(net) => {
-            problems.push(Problem::new(field, format!("{text:?} is not canonical; write {}", net.trunc())));
+            problems.push(Problem::new(
+                field,
+                format!("{text:?} is not canonical; write {}", net.trunc()),
+            ));
             None
         }
         None => {
-            problems.push(Problem::new(field, format!("{text:?} is not a CIDR; write one like 10.0.0.0/8 or 2001:db8::/32")));
+            problems.push(Problem::new(
+                field,
+                format!("{text:?} is not a CIDR; write one like 10.0.0.0/8 or 2001:db8::/32"),
+            ));
             None
         }
     }
@@ -223,13 +266,19 @@ fn is_ipv4_mapped(net: &IpNet) -> bool {
 
 fn parse_ports(ports: Option<&[api::Port]>, field: &str, problems: &mut Vec<Problem>) -> Vec<Port> {
     if ports.is_some_and(<[_]>::is_empty) {
-        problems.push(Problem::new(field, "the list is empty, which would mean every port; leave it out to say that"));
+        problems.push(Problem::new(
+            field,
+            "the list is empty, which would mean every port; leave it out to say that",
+        ));
     }
     let ports = ports.unwrap_or_default().iter().enumerate();
     ports
         .filter_map(|(index, port)| {
             let target = parse_target(port, &format!("{field}[{index}]"), problems)?;
-            Some(Port { protocol: port.protocol.unwrap_or_default(), target })
+            Some(Port {
+                protocol: port.protocol.unwrap_or_default(),
+                target,
+            })
         })
         .collect()
 }
@@ -240,13 +289,11 @@ fn parse_target(port: &api::Port, field: &str, problems: &mut Vec<Problem>) -> O
         // Not what a person means: it is what `port: null` becomes, and would mean every TCP port.
         (None, None) if port.protocol.is_none() => "names nothing: write protocol: TCP for every TCP port, or a port",
         (None, None) => return Some(PortTarget::All),
-        (Some(PortNumberOrName::Number(first)), end) => {
-            match (number(*first), number(end.unwrap_or(*first))) {
-                (Some(first), Some(last)) if first <= last => return Some(PortTarget::Numbers { first, last }),
-                (Some(_), Some(_)) => "endPort is below port",
-                _ => "a port is a number from 1 to 65535",
-            }
-        }
+        (Some(PortNumberOrName::Number(first)), end) => match (number(*first), number(end.unwrap_or(*first))) {
+            (Some(first), Some(last)) if first <= last => return Some(PortTarget::Numbers { first, last }),
+            (Some(_), Some(_)) => "endPort is below port",
+            _ => "a port is a number from 1 to 65535",
+        },
         (Some(PortNumberOrName::Name(name)), None) if is_port_name(name) => {
             return Some(PortTarget::Name(name.clone()));
         }

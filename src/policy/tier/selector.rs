@@ -59,13 +59,22 @@ fn parse_requirement(
     let wants_values = matches!(requirement.operator, SelectorOperator::In | SelectorOperator::NotIn);
     match &requirement.values {
         None if wants_values => {
-            problems.push(Problem::new(field, "In and NotIn need values: list at least one, or use Exists"));
+            problems.push(Problem::new(
+                field,
+                "In and NotIn need values: list at least one, or use Exists",
+            ));
         }
         Some(values) if values.is_empty() => {
-            problems.push(Problem::new(format!("{field}.values"), "the list is empty; list at least one value"));
+            problems.push(Problem::new(
+                format!("{field}.values"),
+                "the list is empty; list at least one value",
+            ));
         }
         Some(_) if !wants_values => {
-            problems.push(Problem::new(field, "Exists and DoesNotExist take no values: leave values out"));
+            problems.push(Problem::new(
+                field,
+                "Exists and DoesNotExist take no values: leave values out",
+            ));
         }
         _ => {}
     }
@@ -87,7 +96,10 @@ fn parse_requirement(
 
 fn check_key(key: &str, field: &str, problems: &mut Vec<Problem>) {
     if !is_label_key(key) {
-        problems.push(Problem::new(field, format!("{key:?} is not a label key; write name or prefix/name")));
+        problems.push(Problem::new(
+            field,
+            format!("{key:?} is not a label key; write name or prefix/name"),
+        ));
     }
 }
 
@@ -115,7 +127,9 @@ fn is_label_key(key: &str) -> bool {
 pub(super) fn is_label_value(value: &str) -> bool {
     let bytes = value.as_bytes();
     bytes.len() <= 63
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         && bytes.first().is_none_or(u8::is_ascii_alphanumeric)
         && bytes.last().is_none_or(u8::is_ascii_alphanumeric)
 }

@@ -16,7 +16,11 @@ fn collect(written: &Value, read: &Value, path: &str, unknown: &mut Vec<String>)
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => {
             for (key, value) in written.iter().filter(|(_, value)| !value.is_null()) {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match read.get(key) {
                     Some(read) => collect(value, read, &path, unknown),
                     None => unknown.push(path),

@@ -8,8 +8,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::{
-    ConditionStatus, DriftedNamespace, GaugeSnapshot, GaugeSource, NamespaceTotals, PolicyCounts,
-    TierConditions, TierGauges,
+    ConditionStatus, DriftedNamespace, GaugeSnapshot, GaugeSource, NamespaceTotals, PolicyCounts, TierConditions,
+    TierGauges,
 };
 use crate::api::NamespaceCounts;
 use crate::telemetry::metrics::PREFIX;
@@ -28,10 +28,7 @@ pub(in crate::telemetry) struct GaugeCollector {
 }
 
 impl GaugeCollector {
-    pub(in crate::telemetry) fn new(
-        source: GaugeSource,
-        drift_series: usize,
-    ) -> prometheus::Result<Self> {
+    pub(in crate::telemetry) fn new(source: GaugeSource, drift_series: usize) -> prometheus::Result<Self> {
         Ok(Self {
             source,
             drift_series,
@@ -50,11 +47,7 @@ impl GaugeCollector {
                 "Policies, by state; those that outlived their tier are retained, under no tier.",
                 ["tier", "state"],
             )?,
-            namespaces: Family::new(
-                "namespaces",
-                "Namespaces of the cluster, by state.",
-                ["state"],
-            )?,
+            namespaces: Family::new("namespaces", "Namespaces of the cluster, by state.", ["state"])?,
             namespace_drift: Family::new(
                 "namespace_drift",
                 "1 while a namespace differs from what its tier wants.",
@@ -87,8 +80,7 @@ impl GaugeCollector {
         });
         [
             self.namespace_drift.with(shown),
-            self.namespace_drift_omitted
-                .with([([], number(omitted as u64))]),
+            self.namespace_drift_omitted.with([([], number(omitted as u64))]),
         ]
     }
 }
@@ -127,12 +119,8 @@ impl Collector for GaugeCollector {
                 .with(tiers.iter().flat_map(TierGauges::condition_samples)),
             self.tier_namespaces
                 .with(tiers.iter().flat_map(TierGauges::namespace_samples)),
-            self.policies.with(
-                tiers
-                    .iter()
-                    .flat_map(TierGauges::policy_samples)
-                    .chain(retained),
-            ),
+            self.policies
+                .with(tiers.iter().flat_map(TierGauges::policy_samples).chain(retained)),
             self.namespaces.with(namespaces.samples()),
             self.drift_oldest.with(oldest),
         ];
@@ -237,19 +225,11 @@ struct Family<const LABELS: usize> {
 impl<const LABELS: usize> Family<LABELS> {
     fn new(name: &str, help: &str, labels: [&'static str; LABELS]) -> prometheus::Result<Self> {
         let names = labels.iter().map(|label| (*label).to_owned()).collect();
-        let desc = Desc::new(
-            format!("{PREFIX}_{name}"),
-            help.to_owned(),
-            names,
-            HashMap::new(),
-        )?;
+        let desc = Desc::new(format!("{PREFIX}_{name}"), help.to_owned(), names, HashMap::new())?;
         Ok(Self { desc, labels })
     }
 
-    fn with<'a>(
-        &self,
-        samples: impl IntoIterator<Item = ([&'a str; LABELS], f64)>,
-    ) -> MetricFamily {
+    fn with<'a>(&self, samples: impl IntoIterator<Item = ([&'a str; LABELS], f64)>) -> MetricFamily {
         let metrics = samples.into_iter().map(|(values, value)| {
             let mut gauge = Gauge::default();
             gauge.set_value(value);
@@ -288,8 +268,6 @@ fn number(count: u64) -> f64 {
 
 impl fmt::Debug for GaugeCollector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("GaugeCollector")
-            .finish_non_exhaustive()
+        formatter.debug_struct("GaugeCollector").finish_non_exhaustive()
     }
 }

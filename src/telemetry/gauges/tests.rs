@@ -9,13 +9,7 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
     metrics
         .serve_gauges(Arc::new(move || snapshot.clone()), drift_series)
         .unwrap();
-    let gauges = [
-        "tier_",
-        "namespaces",
-        "namespace_drift",
-        "policies",
-        "drift_oldest",
-    ];
+    let gauges = ["tier_", "namespaces", "namespace_drift", "policies", "drift_oldest"];
     let is_gauge = |line: &&str| {
         line.strip_prefix("cofferdam_")
             .is_some_and(|line| gauges.iter().any(|name| line.starts_with(name)))
@@ -155,10 +149,7 @@ fn a_timestamp_is_absent_while_nothing_applies() {
         }),
         10,
     );
-    assert!(
-        !lines.iter().any(|line| line.contains("drift_oldest")),
-        "{lines:#?}"
-    );
+    assert!(!lines.iter().any(|line| line.contains("drift_oldest")), "{lines:#?}");
 }
 
 #[test]
@@ -187,14 +178,8 @@ fn the_series_of_drifted_namespaces_are_bounded_and_stable() {
         r#"cofferdam_namespace_drift{tier="a",target_namespace="web",kind="modified"} 1"#,
         r#"cofferdam_namespace_drift{tier="b",target_namespace="shop",kind="missing"} 1"#,
     ];
-    assert_eq!(
-        shown(4),
-        [&all[..], &["cofferdam_namespace_drift_omitted 0"]].concat()
-    );
-    assert_eq!(
-        shown(2),
-        [&all[..2], &["cofferdam_namespace_drift_omitted 2"]].concat()
-    );
+    assert_eq!(shown(4), [&all[..], &["cofferdam_namespace_drift_omitted 0"]].concat());
+    assert_eq!(shown(2), [&all[..2], &["cofferdam_namespace_drift_omitted 2"]].concat());
     assert_eq!(shown(0), ["cofferdam_namespace_drift_omitted 4"]);
 }
 

@@ -24,11 +24,7 @@ fn full() -> Metrics {
     metrics.drift_detected("open", "missing");
     metrics.drift_corrected("open", "missing", Some(Duration::from_millis(3)));
     metrics.protected("open", Duration::from_millis(3));
-    metrics.reconciled(
-        "namespace",
-        ReconcileResult::Success,
-        Duration::from_millis(1),
-    );
+    metrics.reconciled("namespace", ReconcileResult::Success, Duration::from_millis(1));
     metrics.reconcile_failed("namespace", "conflict");
     metrics.api_requested("create", "networkpolicies", "201");
     metrics.cache_synced("namespaces", true);
@@ -65,9 +61,7 @@ fn lines(metrics: &Metrics) -> BTreeMap<String, String> {
 #[test]
 fn is_named_as_documented() {
     let families = full().registry.gather();
-    let ours = families
-        .iter()
-        .filter(|family| !family.name().starts_with("process_"));
+    let ours = families.iter().filter(|family| !family.name().starts_with("process_"));
     let names: Vec<&str> = ours.map(MetricFamily::name).collect();
     let documented = [
         "cofferdam_api_requests_total",
@@ -95,14 +89,8 @@ fn is_named_as_documented() {
 fn follows_the_conventions_of_prometheus() {
     for family in full().registry.gather() {
         let name = family.name();
-        assert!(
-            name.starts_with("cofferdam_") || name.starts_with("process_"),
-            "{name}"
-        );
-        assert!(
-            family.help().ends_with('.'),
-            "{name} has no help that is a sentence"
-        );
+        assert!(name.starts_with("cofferdam_") || name.starts_with("process_"), "{name}");
+        assert!(family.help().ends_with('.'), "{name} has no help that is a sentence");
         let is_counter = family.get_field_type() == MetricType::COUNTER;
         assert_eq!(name.ends_with("_total"), is_counter, "{name}");
         if family.get_field_type() == MetricType::HISTOGRAM {
@@ -159,11 +147,7 @@ fn counts_what_it_is_told() {
         r#"cofferdam_reconcile_duration_seconds_count{controller="namespace"}"#,
         r#"cofferdam_api_requests_total{code="201",resource="networkpolicies",verb="create"}"#,
         r#"cofferdam_cache_synced{resource="namespaces"}"#,
-        concat!(
-            r#"cofferdam_build_info{version=""#,
-            env!("CARGO_PKG_VERSION"),
-            r#""}"#
-        ),
+        concat!(r#"cofferdam_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#),
     ];
     for series in expected {
         assert_eq!(
@@ -181,12 +165,7 @@ fn counts_what_it_is_told() {
 #[test]
 fn only_live_tiers_are_label_values() {
     let metrics = Metrics::new(KNOWN).unwrap();
-    let mentions = |tier: &str| {
-        metrics
-            .encode()
-            .unwrap()
-            .contains(&format!("tier=\"{tier}\""))
-    };
+    let mentions = |tier: &str| metrics.encode().unwrap().contains(&format!("tier=\"{tier}\""));
     let report = |tier: &str| {
         metrics.drift_detected(tier, "missing");
         metrics.drift_corrected(tier, "missing", None);

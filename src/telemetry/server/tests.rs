@@ -58,34 +58,20 @@ async fn serves_the_metrics_in_the_text_format() {
         answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
         "{answer}"
     );
-    assert!(
-        answer.contains("\ncofferdam_build_info{version="),
-        "{answer}"
-    );
+    assert!(answer.contains("\ncofferdam_build_info{version="), "{answer}");
 }
 
 #[tokio::test]
 async fn is_alive_even_when_it_is_not_ready() {
     let running = running().await;
-    assert!(
-        ask(running.address, "/readyz")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(ask(running.address, "/readyz").await.starts_with("HTTP/1.1 200 "));
 
-    let missing = [
-        "the cache of namespaces",
-        "the CRD isolationtiers.cofferdam.dev",
-    ];
+    let missing = ["the cache of namespaces", "the CRD isolationtiers.cofferdam.dev"];
     *running.missing.lock().unwrap() = missing.map(str::to_owned).to_vec();
     let answer = ask(running.address, "/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(missing.iter().all(|what| answer.contains(what)), "{answer}");
-    assert!(
-        ask(running.address, "/livez")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
     assert!(ask(running.address, "/").await.starts_with("HTTP/1.1 404 "));
 }
 

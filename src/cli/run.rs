@@ -1,0 +1,134 @@
+//! `cofferdam run`: the controller.
+
+use std::io;
+use std::net::SocketAddr;
+
+use clap::Args;
+use kube::Config;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::names::DEFAULT_NAMESPACE;
+use crate::controller::{self, Options, RunError};
+use crate::policy::Exemptions;
+use crate::telemetry::logging::{self, LogFormat, LoggingError};
+
+/// The flags of `cofferdam run`; each also reads `COFFERDAM_<FLAG>`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Where /metrics, /livez and /readyz are served
+    #[arg(
+        long,
+        env = "COFFERDAM_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8080"
+    )]
+    listen: SocketAddr,
+    /// Namespace that the controller runs in: never touched [default: $POD_NAMESPACE, then cofferdam-system]
+    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
+    namespace: Option<String>,
+    /// Writes in flight at most
+    #[arg(long, env = "COFFERDAM_CONCURRENCY", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How log lines look
+    #[arg(long, env = "COFFERDAM_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormatArg,
+}
+
+/// What has to be known of a cluster to plan for it.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// A namespace that is never touched, with a trailing * for any ending; repeatable
+    #[arg(
+        long = "exempt-namespace",
+        env = "COFFERDAM_EXEMPT_NAMESPACE",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    exempt_namespaces: Vec<String>,
+    /// The Service of the cluster's DNS
+    #[arg(long, env = "COFFERDAM_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = parse_service)]
+    pub dns_service: (String, String),
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+/// Why the controller did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunCommandError {
+    /// The logs.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The runtime or the signal handlers.
+    #[error("the process cannot be set up: {0}")]
+    Process(#[from] io::Error),
+    /// Neither a kubeconfig nor a pod's ServiceAccount.
+    #[error("expected a cluster in KUBECONFIG, ~/.kube/config or a pod's ServiceAccount, found none: {0}")]
+    NoCluster(kube::config::InferConfigError),
+    /// The controller.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl ClusterArgs {
+    /// Namespaces that are never touched.
+    pub fn exemptions(&self, own_namespace: &str) -> Exemptions {
+        Exemptions::new(own_namespace, self.exempt_namespaces.iter().map(String::as_str))
+    }
+}
+
+impl RunArgs {
+    fn options(&self) -> Options {
+        let from_pod = || {
+            std::env::var("POD_NAMESPACE")
+                .ok()
+                .filter(|namespace| !namespace.is_empty())
+        };
+        let namespace = self.namespace.clone().or_else(from_pod);
+        Options {
+            listen: self.listen,
+            exemptions: self
+                .cluster
+                .exemptions(namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)),
+            dns_service: self.cluster.dns_service.clone(),
+            concurrency: self.concurrency.into(),
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(arguments: &RunArgs) -> Result<(), RunCommandError> {
+    logging::init(match arguments.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let config = Config::infer().await.map_err(RunCommandError::NoCluster)?;
+        Ok(controller::run(config, arguments.options(), shutdown).await?)
+    })
+}
+
+fn parse_service(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(String::from("write NAMESPACE/NAME, for example kube-system/kube-dns")),
+    }
+}
