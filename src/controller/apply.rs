@@ -1,0 +1,139 @@
+//! The only writer of policies: POST for what is missing, PUT over exactly the revision that was planned
+//! against, DELETE of exactly that object.
+
+use futures::future::join_all;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::{Client, ResourceExt};
+use tokio::sync::Semaphore;
+
+use super::cache::Cache;
+use super::error::WriteError;
+use crate::api::names::FIELD_MANAGER;
+use crate::policy::record::Outcome;
+use crate::policy::{Action, Cause, Namespace, Plan, PolicyName, Removal, Write};
+
+/// Writes plans.
+pub(super) struct Writer {
+    client: Client,
+    /// Bounds the writes in flight, whatever the number of workers.
+    permits: Semaphore,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client, concurrency: usize) -> Self {
+        Self { client, permits: Semaphore::new(concurrency) }
+    }
+
+    /// Makes a plan's changes: extras, then bases, then removals. A base that is missing, or that somebody
+    /// changed, is written whatever else fails; one that stands as we left it is not narrowed before its
+    /// extras stand; nothing is removed unless everything was written.
+    pub(super) async fn apply(&self, cache: &Cache, namespace: &Namespace, plan: &Plan) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
+        let extras_stand = outcome.is_complete();
+        let bases = plan.bases.iter().filter(|base| extras_stand || cannot_wait(base));
+        self.write_all(cache, namespace, bases, &mut outcome).await;
+        if outcome.is_complete() && !outcome.namespace_gone {
+            let removals = plan.removals.iter().map(|removal| self.remove(cache, namespace, removal));
+            for (removal, result) in plan.removals.iter().zip(join_all(removals).await) {
+                record(&mut outcome, &removal.name, result);
+            }
+        }
+        outcome
+    }
+
+    async fn write_all<'a>(
+        &self,
+        cache: &Cache,
+        namespace: &Namespace,
+        writes: impl Iterator<Item = &'a Write> + Clone,
+        outcome: &mut Outcome,
+    ) {
+        let results = join_all(writes.clone().map(|write| self.write(cache, namespace, write))).await;
+        for (write, result) in writes.zip(results) {
+            record(outcome, &write.name, result);
+        }
+    }
+
+    async fn write(&self, cache: &Cache, namespace: &Namespace, write: &Write) -> Result<(), WriteError> {
+        let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
+        let object = write.object(namespace);
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        // The semaphore is never closed; were it, writing without a permit only loses the bound.
+        let permit = self.permits.acquire().await.ok();
+        let result = match &write.action {
+            Action::Create => api.create(&parameters, &object).await,
+            Action::Replace { .. } => api.replace(write.name.as_str(), &parameters, &object).await,
+        };
+        drop(permit);
+        match result {
+            Ok(written) => {
+                cache.written(&namespace.name, written);
+                Ok(())
+            }
+            Err(error) => self.failed(cache, namespace, &write.name, error).await,
+        }
+    }
+
+    async fn remove(&self, cache: &Cache, namespace: &Namespace, removal: &Removal) -> Result<(), WriteError> {
+        let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
+        let parameters = DeleteParams::default().preconditions(Preconditions {
+            uid: Some(removal.uid.to_string()),
+            resource_version: Some(removal.resource_version.to_string()),
+        });
+        let permit = self.permits.acquire().await.ok();
+        let result = api.delete(removal.name.as_str(), &parameters).await;
+        drop(permit);
+        match result {
+            Ok(left) => {
+                match left.left() {
+                    // Somebody's finalizer holds it: it still stands, and the watch will show when it goes.
+                    Some(held) if !held.finalizers().is_empty() => cache.written(&namespace.name, held),
+                    _ => cache.deleted(&namespace.name, &removal.name, &removal.uid),
+                }
+                Ok(())
+            }
+            Err(error) => self.failed(cache, namespace, &removal.name, error).await,
+        }
+    }
+
+    /// A write that met another revision reads what stands there, so that the next plan is made from it and
+    /// not from a cache that is behind.
+    async fn failed(
+        &self,
+        cache: &Cache,
+        namespace: &Namespace,
+        name: &PolicyName,
+        error: kube::Error,
+    ) -> Result<(), WriteError> {
+        let error = WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name));
+        if matches!(error, WriteError::OtherRevision) {
+            let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
+            match api.get_opt(name.as_str()).await {
+                Ok(Some(live)) => cache.written(&namespace.name, live),
+                Ok(None) => {
+                    if let Some(known) = cache.observed(&namespace.name).get(name) {
+                        cache.deleted(&namespace.name, name, &known.uid);
+                    }
+                }
+                Err(error) => return Err(WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name))),
+            }
+        }
+        Err(error)
+    }
+}
+
+/// Whether a base must be written although an extra failed: its direction is open, or was changed.
+fn cannot_wait(base: &Write) -> bool {
+    base.action == Action::Create || base.cause != Cause::Pending
+}
+
+fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteError>) {
+    match result {
+        Ok(()) => outcome.committed.push(name.clone()),
+        Err(WriteError::NamespaceGone) => outcome.namespace_gone = true,
+        Err(WriteError::OtherRevision) => outcome.look_again = true,
+        Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),
+    }
+}

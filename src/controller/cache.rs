@@ -1,0 +1,428 @@
+//! Everything that was watched: plain synchronous steps from events to "these namespaces need a look".
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
+use tokio::sync::watch;
+
+use super::policy_index::PolicyIndex;
+use crate::policy::{
+    Exemptions, Fact, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World, assign,
+};
+
+/// What is watched, each with a cache of its own.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Watched {
+    /// IsolationTiers.
+    Tiers,
+    /// Namespaces.
+    Namespaces,
+    /// NetworkPolicies.
+    Policies,
+    /// The Service of the cluster's DNS.
+    DnsService,
+    /// Its EndpointSlices.
+    DnsEndpoints,
+    /// The Service `default/kubernetes`.
+    ApiServerService,
+    /// Its EndpointSlices.
+    ApiServerEndpoints,
+}
+
+/// The caches, shared between the watches and the workers. Every lock is held for microseconds.
+#[derive(Debug)]
+pub(super) struct Cache {
+    state: Mutex<State>,
+    /// Is told of each cache that completes.
+    completed: watch::Sender<()>,
+    dns_service: (String, String),
+}
+
+#[derive(Debug)]
+struct State {
+    world: Arc<World>,
+    tiers: BTreeMap<String, KnownTier>,
+    namespaces: HashMap<String, KnownNamespace>,
+    policies: PolicyIndex,
+    sources: FactSources,
+    synced: BTreeSet<Watched>,
+    failing: BTreeMap<Watched, String>,
+}
+
+/// A tier as the watch shows it.
+#[derive(Clone, Debug)]
+pub(super) struct KnownTier {
+    /// What was written.
+    pub(super) parsed: ParsedTier,
+    /// The status as it stands, unparsed: it may be of an older schema.
+    pub(super) status: serde_json::Value,
+}
+
+#[derive(Debug)]
+struct KnownNamespace {
+    namespace: Arc<Namespace>,
+    /// When a watch event first showed it; `None` if it was there when we came, or once it is protected.
+    appeared: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct FactSources {
+    dns_service: Option<Service>,
+    dns_endpoints: BTreeMap<String, EndpointSlice>,
+    api_server_service: Option<Service>,
+    api_server_endpoints: BTreeMap<String, EndpointSlice>,
+}
+
+/// One namespace as it is seen at one moment, against one world.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// Tiers and facts.
+    pub(super) world: Arc<World>,
+    /// The namespace.
+    pub(super) namespace: Arc<Namespace>,
+    /// What stands in it.
+    pub(super) observed: ObservedPolicies,
+    /// When it appeared, if that was an event and it was not protected since.
+    pub(super) appeared: Option<Instant>,
+}
+
+impl Watched {
+    /// Every cache.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Tiers,
+        Self::Namespaces,
+        Self::Policies,
+        Self::DnsService,
+        Self::DnsEndpoints,
+        Self::ApiServerService,
+        Self::ApiServerEndpoints,
+    ];
+
+    /// The name for `/readyz` and metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Tiers => "isolationtiers",
+            Self::Namespaces => "namespaces",
+            Self::Policies => "networkpolicies",
+            Self::DnsService => "dns_service",
+            Self::DnsEndpoints => "dns_endpointslices",
+            Self::ApiServerService => "api_server_service",
+            Self::ApiServerEndpoints => "api_server_endpointslices",
+        }
+    }
+}
+
+impl Cache {
+    /// Empty caches. `dns_service` is namespace and name.
+    pub(super) fn new(exemptions: Exemptions, dns_service: (String, String)) -> Self {
+        let state = State {
+            world: Arc::new(World::new([], Facts::unread(), exemptions)),
+            tiers: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            policies: PolicyIndex::default(),
+            sources: FactSources::default(),
+            synced: BTreeSet::new(),
+            failing: BTreeMap::new(),
+        };
+        Self { state: Mutex::new(state), completed: watch::Sender::new(()), dns_service }
+    }
+
+    /// A namespace with everything that decides about it; `None` once it is gone.
+    pub(super) fn view(&self, namespace: &str) -> Option<View> {
+        let state = self.state();
+        let known = state.namespaces.get(namespace)?;
+        Some(View {
+            world: Arc::clone(&state.world),
+            namespace: Arc::clone(&known.namespace),
+            observed: state.policies.observed(namespace),
+            appeared: known.appeared,
+        })
+    }
+
+    /// The tiers as they are ranked and rendered now.
+    pub(super) fn world(&self) -> Arc<World> {
+        Arc::clone(&self.state().world)
+    }
+
+    /// The names of the tiers that are not being deleted.
+    pub(super) fn tier_names(&self) -> BTreeSet<String> {
+        self.state().world.tiers().iter().map(|ranked| ranked.tier.identity().name.to_string()).collect()
+    }
+
+    /// A tier as the watch shows it.
+    pub(super) fn tier(&self, name: &str) -> Option<KnownTier> {
+        self.state().tiers.get(name).cloned()
+    }
+
+    /// Every namespace.
+    pub(super) fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        self.state().namespaces.values().map(|known| Arc::clone(&known.namespace)).collect()
+    }
+
+    /// What stands in a namespace.
+    pub(super) fn observed(&self, namespace: &str) -> ObservedPolicies {
+        self.state().policies.observed(namespace)
+    }
+
+    /// Whether no base policy stands in a namespace.
+    pub(super) fn is_bare(&self, namespace: &str) -> bool {
+        !self.state().policies.has_base(namespace)
+    }
+
+    /// Whether a cache was complete once.
+    pub(super) fn is_synced(&self, watched: Watched) -> bool {
+        self.state().synced.contains(&watched)
+    }
+
+    /// The caches that are not complete yet or whose watch fails, with why.
+    pub(super) fn not_current(&self) -> Vec<(Watched, String)> {
+        let state = self.state();
+        let reason = |watched: Watched| match state.failing.get(&watched) {
+            Some(error) => Some(error.clone()),
+            None if state.synced.contains(&watched) => None,
+            None => Some(String::from("not listed yet")),
+        };
+        Watched::ALL.into_iter().filter_map(|watched| Some((watched, reason(watched)?))).collect()
+    }
+
+    /// A cache is complete.
+    pub(super) fn synced(&self, watched: Watched) {
+        if self.state().synced.insert(watched) {
+            self.completed.send_replace(());
+        }
+    }
+
+    /// Waits until these caches were complete once.
+    pub(super) async fn wait_for(&self, caches: &[Watched]) {
+        let mut completed = self.completed.subscribe();
+        while !caches.iter().all(|watched| self.is_synced(*watched)) {
+            // The sender lives in self, so this cannot fail; if it did, the next look decides.
+            let _ = completed.changed().await;
+        }
+    }
+
+    /// A watch fails.
+    pub(super) fn failing(&self, watched: Watched, error: String) {
+        self.state().failing.insert(watched, error);
+    }
+
+    /// A watch works again.
+    pub(super) fn recovered(&self, watched: Watched) {
+        let mut state = self.state();
+        if !state.failing.is_empty() {
+            state.failing.remove(&watched);
+        }
+    }
+
+    /// A namespace was protected: its time to protection is known.
+    pub(super) fn protected(&self, namespace: &str) {
+        if let Some(known) = self.state().namespaces.get_mut(namespace) {
+            known.appeared = None;
+        }
+    }
+
+    /// How many policies outlived their tier, in how many namespaces that nobody governs.
+    pub(super) fn retained(&self, world: &World) -> (u64, u64) {
+        let state = self.state();
+        let (mut policies, mut namespaces) = (0, 0);
+        for name in state.policies.namespaces() {
+            let Some(known) = state.namespaces.get(name) else { continue };
+            let observed = state.policies.observed(name);
+            let assignment = assign(world, &known.namespace, &observed);
+            if !matches!(assignment.governor, Governor::Nobody) {
+                continue;
+            }
+            let retained = observed.values().filter(|policy| policy.marks.is_retained(|uid| world.is_live(uid))).count();
+            policies += retained as u64;
+            namespaces += u64::from(retained > 0);
+        }
+        (policies, namespaces)
+    }
+
+    /// A write of ours returned this object.
+    pub(super) fn written(&self, namespace: &str, policy: NetworkPolicy) {
+        if let Some((name, policy)) = ObservedPolicy::read(policy) {
+            self.state().policies.written(namespace, name, policy);
+        }
+    }
+
+    /// The object of this uid is gone, as a delete or a read of ours says.
+    pub(super) fn deleted(&self, namespace: &str, name: &PolicyName, uid: &str) {
+        self.state().policies.deleted(namespace, name.clone(), uid);
+    }
+
+    /// The critical sections hold no invariant open between two statements that could panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events. Each returns the namespaces that need a look.
+impl Cache {
+    /// A tier is there, or changed.
+    pub(super) fn tier_applied(&self, tier: &DynamicObject) -> Vec<String> {
+        let known = KnownTier::read(tier);
+        self.change_world(|state| _ = state.tiers.insert(tier.metadata.name.clone().unwrap_or_default(), known))
+    }
+
+    /// A tier is gone.
+    pub(super) fn tier_deleted(&self, name: &str) -> Vec<String> {
+        self.change_world(|state| _ = state.tiers.remove(name))
+    }
+
+    /// These are all tiers.
+    pub(super) fn tiers_listed(&self, tiers: Vec<DynamicObject>) -> Vec<String> {
+        let known = tiers.iter().map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));
+        let known = known.collect();
+        self.change_world(|state| state.tiers = known)
+    }
+
+    /// The DNS Service is there or gone.
+    pub(super) fn dns_service(&self, service: Option<Service>) -> Vec<String> {
+        self.change_world(|state| state.sources.dns_service = service)
+    }
+
+    /// The API server's Service is there or gone.
+    pub(super) fn api_server_service(&self, service: Option<Service>) -> Vec<String> {
+        self.change_world(|state| state.sources.api_server_service = service)
+    }
+
+    /// The EndpointSlices of the cluster's DNS changed.
+    pub(super) fn dns_endpoints(&self, change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>)) -> Vec<String> {
+        self.change_world(|state| change(&mut state.sources.dns_endpoints))
+    }
+
+    /// The EndpointSlices of the API server changed.
+    pub(super) fn api_server_endpoints(&self, change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>)) -> Vec<String> {
+        self.change_world(|state| change(&mut state.sources.api_server_endpoints))
+    }
+
+    /// A namespace is there, or changed. Returns whether that matters, and whether it is new.
+    pub(super) fn namespace_applied<K>(&self, namespace: PartialObjectMeta<K>, seen: Option<Instant>) -> NamespaceNews {
+        let namespace = Namespace::from(namespace.metadata);
+        let mut state = self.state();
+        match state.namespaces.get_mut(&namespace.name) {
+            Some(known) if *known.namespace == namespace => NamespaceNews::Nothing,
+            Some(known) if known.namespace.uid == namespace.uid => {
+                known.namespace = Arc::new(namespace);
+                NamespaceNews::Changed
+            }
+            _ => {
+                let known = KnownNamespace { namespace: Arc::new(namespace), appeared: seen };
+                state.namespaces.insert(known.namespace.name.clone(), known);
+                NamespaceNews::Appeared
+            }
+        }
+    }
+
+    /// A namespace is gone.
+    pub(super) fn namespace_deleted(&self, name: &str) {
+        let mut state = self.state();
+        state.namespaces.remove(name);
+        state.policies.forget(name);
+    }
+
+    /// These are all namespaces: the others are gone. Returns their names.
+    pub(super) fn namespaces_listed(&self, listed: &BTreeSet<String>) -> Vec<String> {
+        let mut state = self.state();
+        let gone: Vec<_> = state.namespaces.keys().filter(|name| !listed.contains(*name)).cloned().collect();
+        for name in &gone {
+            state.namespaces.remove(name);
+        }
+        gone
+    }
+
+    /// A policy is there, or changed.
+    pub(super) fn policy_applied(&self, policy: NetworkPolicy) -> Option<String> {
+        let namespace = policy.metadata.namespace.clone()?;
+        let (name, policy) = ObservedPolicy::read(policy)?;
+        self.state().policies.shown(&namespace, name, policy).then_some(namespace)
+    }
+
+    /// A policy is gone.
+    pub(super) fn policy_deleted(&self, policy: NetworkPolicy) -> Option<String> {
+        let namespace = policy.metadata.namespace.clone()?;
+        let (name, policy) = ObservedPolicy::read(policy)?;
+        self.state().policies.shown_deleted(&namespace, name, &policy).then_some(namespace)
+    }
+
+    /// A list of all policies begins.
+    pub(super) fn policies_list_begins(&self) {
+        self.state().policies.list_begins();
+    }
+
+    /// The list shows a policy.
+    pub(super) fn policy_listed(&self, policy: NetworkPolicy) {
+        let Some(namespace) = policy.metadata.namespace.clone() else { return };
+        if let Some((name, policy)) = ObservedPolicy::read(policy) {
+            self.state().policies.listed(&namespace, name, policy);
+        }
+    }
+
+    /// The list is complete.
+    pub(super) fn policies_list_ends(&self) -> Vec<String> {
+        self.state().policies.list_ends()
+    }
+
+    /// Makes the new world and finds whom it concerns: the namespaces that a changed tier selects or
+    /// selected, and where that cannot be read, those with policies of ours.
+    fn change_world(&self, change: impl FnOnce(&mut State)) -> Vec<String> {
+        let mut state = self.state();
+        change(&mut state);
+        let (namespace, name) = &self.dns_service;
+        let sources = &state.sources;
+        let slices = |slices: &BTreeMap<String, EndpointSlice>| slices.values().cloned().collect::<Vec<_>>();
+        let facts = Facts {
+            dns: Fact::<crate::policy::DnsFacts>::read(namespace, name, sources.dns_service.as_ref(), &slices(&sources.dns_endpoints)),
+            api_server: Fact::<crate::policy::ApiServerFacts>::read(sources.api_server_service.as_ref(), &slices(&sources.api_server_endpoints)),
+        };
+        let tiers = state.tiers.values().map(|known| known.parsed.clone());
+        let world = Arc::new(World::new(tiers, facts, state.world.exemptions().clone()));
+        let before = std::mem::replace(&mut state.world, Arc::clone(&world));
+        let changed = changed_tiers(&before, &world);
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let concerned = |namespace: &Namespace| {
+            changed.iter().any(|ranked| match ranked.tier.claim() {
+                Some(claim) => claim.selector.matches(&namespace.labels),
+                None => true,
+            })
+        };
+        let namespaces = state.namespaces.values().filter(|known| concerned(&known.namespace));
+        namespaces.map(|known| known.namespace.name.clone()).collect()
+    }
+}
+
+/// What an event says about a namespace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NamespaceNews {
+    /// Nothing that matters.
+    Nothing,
+    /// Labels or phase changed.
+    Changed,
+    /// It is new, or new under an old name.
+    Appeared,
+}
+
+impl KnownTier {
+    fn read(tier: &DynamicObject) -> Self {
+        let field = |name| tier.data.get(name).cloned().unwrap_or_default();
+        Self { parsed: ParsedTier::parse(&tier.metadata, &field("spec")), status: field("status") }
+    }
+}
+
+/// The tiers, as they were and as they are, that differ between two worlds.
+fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier> {
+    let differs = |ranked: &RankedTier, other: &World| {
+        let same = other.tiers().iter().find(|same| same.tier.identity().uid == ranked.tier.identity().uid);
+        same.is_none_or(|same| same.tier != ranked.tier || same.rendered != ranked.rendered)
+    };
+    let gone = before.tiers().iter().filter(|ranked| differs(ranked, after));
+    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before))).collect()
+}

@@ -1,0 +1,165 @@
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use axum::Router;
+use axum::routing::get;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{WatchEvent, WatchParams};
+use tokio::net::TcpListener;
+
+use super::*;
+
+const NAMESPACE: &str = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}"#;
+
+/// Serves a namespace, says who asked for it, never answers for another, and refuses the rest.
+async fn serve() -> SocketAddr {
+    let router = Router::new()
+        .route("/api/v1/namespaces/shop", get(|| async { NAMESPACE }))
+        .route(
+            "/agent",
+            get(|headers: http::HeaderMap| async move {
+                headers
+                    .get(USER_AGENT)
+                    .map(|agent| agent.as_bytes().to_vec())
+                    .unwrap_or_default()
+            }),
+        )
+        .route(
+            "/api/v1/namespaces/slow",
+            get(|| async {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                NAMESPACE
+            }),
+        )
+        .route(
+            "/api/v1/namespaces",
+            get(|| async { axum::body::Body::from_stream(slow_watch()) }),
+        )
+        .fallback(|| async { (http::StatusCode::SERVICE_UNAVAILABLE, "busy") });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// The headers at once, the first event long after the deadline of the test.
+fn slow_watch() -> impl futures::Stream<Item = Result<String, std::io::Error>> {
+    futures::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(format!(r#"{{"type":"ADDED","object":{NAMESPACE}}}"#) + "\n")
+    })
+}
+
+fn recorder() -> (Arc<Mutex<Vec<ApiCall>>>, ApiCallRecorder) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let record = {
+        let calls = Arc::clone(&calls);
+        Arc::new(move |call| calls.lock().unwrap().push(call))
+    };
+    (calls, record)
+}
+
+fn config(address: SocketAddr) -> Config {
+    Config::new(format!("http://{address}").parse().unwrap())
+}
+
+fn get_of_a_namespace(code: ResponseCode) -> ApiCall {
+    ApiCall {
+        verb: "get",
+        resource: "namespaces",
+        code,
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_with_their_answer_and_sent_once() {
+    let (calls, record) = recorder();
+    let client = build_client(config(serve().await), record, REQUEST_DEADLINE).unwrap();
+    let namespaces: Api<Namespace> = Api::all(client);
+
+    let namespace = namespaces.get("shop").await.unwrap();
+    assert_eq!(namespace.metadata.name.as_deref(), Some("shop"));
+    namespaces.get("gone").await.unwrap_err();
+
+    let codes = [ResponseCode::Http(200), ResponseCode::Http(503)];
+    assert_eq!(
+        *calls.lock().unwrap(),
+        codes.map(get_of_a_namespace),
+        "a busy server is asked once"
+    );
+}
+
+#[tokio::test]
+async fn the_server_learns_who_asks() {
+    let (_, record) = recorder();
+    let client = build_client(config(serve().await), record, REQUEST_DEADLINE).unwrap();
+    let request = Request::get("/agent").body(Vec::new()).unwrap();
+    let agent = client.request_text(request).await.unwrap();
+    assert_eq!(agent, format!("cofferdam/{}", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_response_that_does_not_come_meets_the_deadline() {
+    let (calls, record) = recorder();
+    let deadline = Duration::from_millis(100);
+    let client = build_client(config(serve().await), record, deadline).unwrap();
+    let start = Instant::now();
+    let error = Api::<Namespace>::all(client).get("slow").await.unwrap_err();
+    assert!(is_past_deadline(&error), "{error:?}");
+    assert!(start.elapsed() >= deadline && start.elapsed() < Duration::from_secs(5));
+    assert_eq!(
+        *calls.lock().unwrap(),
+        [get_of_a_namespace(ResponseCode::Deadline)]
+    );
+}
+
+#[tokio::test]
+async fn a_watch_outlives_the_deadline_of_its_headers() {
+    let (calls, record) = recorder();
+    let client = build_client(config(serve().await), record, Duration::from_millis(100)).unwrap();
+    let namespaces: Api<Namespace> = Api::all(client);
+    let mut events = pin!(
+        namespaces
+            .watch(&WatchParams::default(), "0")
+            .await
+            .unwrap()
+    );
+    let event = events.next().await.unwrap().unwrap();
+    assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
+    let call = ApiCall {
+        verb: "watch",
+        resource: "namespaces",
+        code: ResponseCode::Http(200),
+    };
+    assert_eq!(*calls.lock().unwrap(), [call]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_no_deadline() {
+    let (calls, record) = recorder();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let client = build_client(config(address), record, REQUEST_DEADLINE).unwrap();
+    let error = Api::<Namespace>::all(client).get("shop").await.unwrap_err();
+    assert!(!is_past_deadline(&error), "{error:?}");
+    assert_eq!(
+        *calls.lock().unwrap(),
+        [get_of_a_namespace(ResponseCode::NoResponse)]
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_is_refused_rather_than_gone_around() {
+    let mut config = config(([127, 0, 0, 1], 1).into());
+    config.proxy_url = Some("http://user:secret@proxy.example:3128".parse().unwrap());
+    let error = build_client(config, recorder().1, REQUEST_DEADLINE)
+        .err()
+        .unwrap();
+    assert!(matches!(error, ClientError::Proxy));
+    assert!(!error.to_string().contains("secret"));
+}

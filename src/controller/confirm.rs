@@ -1,0 +1,34 @@
+//! The consistent read before a direction is opened: watches may be behind, and deleting a base on old news
+//! would open a namespace that a tier selects by now.
+
+use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+
+use super::cache::View;
+use crate::api::IsolationTier;
+use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
+
+/// Plans again from the API server's present state: GET the namespace, LIST the tiers, without a resource
+/// version, so that both are read from etcd. `None` if the namespace is gone.
+///
+/// # Errors
+/// What the API server or the connection says; then nothing may be deleted.
+pub(super) async fn plan_from_consistent_read(
+    client: &Client,
+    view: &View,
+    record: Option<&NamespaceRecord>,
+) -> Result<Option<Plan>, kube::Error> {
+    let namespaces = Api::<ApiNamespace>::all(client.clone());
+    let Some(live) = namespaces.get_metadata_opt(&view.namespace.name).await? else { return Ok(None) };
+    let namespace = Namespace::from(live.metadata);
+    if namespace.uid != view.namespace.uid {
+        return Ok(None);
+    }
+    let tiers = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+    let tiers = tiers.list(&ListParams::default()).await?.items.into_iter().map(|tier| {
+        ParsedTier::parse(&tier.metadata, tier.data.get("spec").unwrap_or(&serde_json::Value::Null))
+    });
+    let world = World::new(tiers, view.world.facts().clone(), view.world.exemptions().clone());
+    Ok(Some(plan(&world, &namespace, &view.observed, record)))
+}

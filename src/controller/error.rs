@@ -1,0 +1,88 @@
+//! What went wrong, in words that say what to do.
+
+use kube::runtime::watcher;
+
+use super::cache::Watched;
+use crate::policy::record::Failure;
+
+/// How a write failed, as far as it matters what comes next.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The namespace is gone or going: nothing is wrong.
+    NamespaceGone,
+    /// Another revision stands there than the one planned against: look again.
+    OtherRevision,
+    /// Everything else.
+    Failed(Failure),
+}
+
+/// The reasons of failures: a closed set, since they are label values.
+pub(super) const REASONS: [&str; 6] =
+    ["AdmissionDenied", "Forbidden", "Invalid", "QuotaExceeded", "RequestFailed", "TooManyRequests"];
+
+impl WriteError {
+    /// Tells the errors of one write apart. `what` names the object for people.
+    pub(super) fn of(error: kube::Error, what: &str) -> Self {
+        let kube::Error::Api(status) = error else {
+            let message = format!("{what}: {}; it is tried again", chain(&error));
+            return Self::Failed(Failure { reason: "RequestFailed", message });
+        };
+        let terminating = status.details.as_ref().is_some_and(|details| {
+            details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+        });
+        let of_namespace = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+        match status.code {
+            403 if terminating => return Self::NamespaceGone,
+            404 if of_namespace => return Self::NamespaceGone,
+            404 | 409 => return Self::OtherRevision,
+            _ => {}
+        }
+        let (reason, advice) = match status.code {
+            403 if status.message.contains("exceeded quota") => {
+                ("QuotaExceeded", "raise the namespace's ResourceQuota for networkpolicies")
+            }
+            403 if status.message.contains("admission webhook") => {
+                ("AdmissionDenied", "let the webhook admit what the controller's ServiceAccount writes")
+            }
+            403 => ("Forbidden", "apply config/rbac, or look for the admission plugin that denies it"),
+            422 => ("Invalid", "report this: a rendered policy should never be invalid"),
+            429 => ("TooManyRequests", "it is tried again"),
+            _ => ("RequestFailed", "it is tried again"),
+        };
+        Self::Failed(Failure { reason, message: format!("{what}: {}; {advice}", status.message) })
+    }
+}
+
+/// A watch error for people: the API server's message, not the whole Status.
+pub(super) fn describe_watch_error(watched: Watched, error: &watcher::Error) -> String {
+    let (doing, cause) = match error {
+        watcher::Error::InitialListFailed(cause) => ("list", Some(cause)),
+        watcher::Error::WatchStartFailed(cause) => ("start watching", Some(cause)),
+        watcher::Error::WatchFailed(cause) => ("go on watching", Some(cause)),
+        watcher::Error::WatchError(status) => return format!("{}: the watch ended: {}", watched.label(), status.message),
+        watcher::Error::NoResourceVersion => ("read a resource version of", None),
+    };
+    let what = watched.label();
+    match cause {
+        Some(kube::Error::Api(status)) if status.code == 404 && watched == Watched::Tiers => {
+            String::from("the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply -f -")
+        }
+        Some(kube::Error::Api(status)) => format!("cannot {doing} {what}: {}", status.message),
+        Some(cause) => format!("cannot {doing} {what}: {}", chain(cause)),
+        None => format!("cannot {doing} {what}"),
+    }
+}
+
+/// An error with its causes. kube's messages often hold their sources already: those are not repeated.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

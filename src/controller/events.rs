@@ -1,0 +1,105 @@
+//! Events for people, published beside the work: a slow or refused Event delays no write.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
+
+use crate::api::names::{API_VERSION, FIELD_MANAGER};
+use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity};
+
+/// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
+/// illustrate it.
+const WAITING: usize = 1024;
+
+/// Where Events are handed in.
+#[derive(Clone)]
+pub(super) struct Events {
+    sender: mpsc::Sender<(Event, ObjectReference)>,
+}
+
+impl Events {
+    /// Starts publishing; it ends when the returned task is aborted.
+    pub(super) fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        let publishing = tokio::spawn(async move {
+            let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
+            let recorder = Recorder::new(client, reporter);
+            while let Some((event, regarding)) = waiting.recv().await {
+                if let Err(error) = recorder.publish(&event, &regarding).await {
+                    tracing::debug!(%error, "an Event was not published");
+                }
+            }
+        });
+        (Self { sender }, publishing)
+    }
+
+    /// A drift was healed.
+    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, kind: DriftKind) {
+        let what = match kind {
+            DriftKind::Missing => "was deleted and is back",
+            DriftKind::Modified => "was changed and is as rendered again",
+            DriftKind::Disowned => "had lost our labels, annotation or owners and has them again",
+            DriftKind::Surplus => "stood under a reserved name and was deleted",
+        };
+        let note = format!("NetworkPolicy {}/{policy} {what}", namespace.name);
+        self.publish("DriftHealed", "Heal", note, tier, namespace, policy);
+    }
+
+    /// A policy that stood under a reserved name was taken over.
+    pub(super) fn taken_over(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName) {
+        let note = format!(
+            "NetworkPolicy {}/{policy} stood where a policy of tier {} must stand; its content was replaced",
+            namespace.name, tier.name
+        );
+        self.publish("TakenOver", "TakeOver", note, tier, namespace, policy);
+    }
+
+    /// A tier's summary condition changed.
+    pub(super) fn condition_changed(&self, tier: &TierIdentity, ready: bool, reason: &str, message: &str) {
+        let type_ = if ready { EventType::Normal } else { EventType::Warning };
+        self.send(type_, reason, "Reconcile", message.to_owned(), tier_reference(tier));
+    }
+
+    fn publish(
+        &self,
+        reason: &str,
+        action: &str,
+        note: String,
+        tier: &TierIdentity,
+        namespace: &Namespace,
+        policy: &PolicyName,
+    ) {
+        self.send(EventType::Warning, reason, action, note.clone(), policy_reference(namespace, policy));
+        self.send(EventType::Warning, reason, action, note, tier_reference(tier));
+    }
+
+    fn send(&self, type_: EventType, reason: &str, action: &str, note: String, regarding: ObjectReference) {
+        // The API server takes at most 1024 bytes of note.
+        let note: String = note.chars().take(500).collect();
+        let event = Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
+        if self.sender.try_send((event, regarding)).is_err() {
+            tracing::debug!("too many Events wait to be published; one was dropped");
+        }
+    }
+}
+
+fn tier_reference(tier: &TierIdentity) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.to_owned()),
+        kind: Some(String::from("IsolationTier")),
+        name: Some(tier.name.to_string()),
+        uid: Some(tier.uid.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
+fn policy_reference(namespace: &Namespace, policy: &PolicyName) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(String::from("networking.k8s.io/v1")),
+        kind: Some(String::from("NetworkPolicy")),
+        namespace: Some(namespace.name.clone()),
+        name: Some(policy.to_string()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,171 @@
+//! The policies with reserved names, by namespace: what the watch showed, and what our own writes returned
+//! before the watch shows them.
+
+use std::collections::HashMap;
+
+use crate::policy::{ObservedPolicies, ObservedPolicy, PolicyName};
+
+/// An index of compact records. Stale news never overwrites what a write of ours is known to have made.
+#[derive(Debug, Default)]
+pub(super) struct PolicyIndex {
+    /// Sorted by name in each namespace: a few entries each, tens of thousands of namespaces.
+    namespaces: HashMap<String, Vec<(PolicyName, ObservedPolicy)>>,
+    /// Writes that were acknowledged and that the watch has not shown yet.
+    acknowledged: HashMap<(String, PolicyName), Acknowledged>,
+    /// While a list is under way: what it showed so far.
+    listing: Option<HashMap<String, Vec<(PolicyName, ObservedPolicy)>>>,
+}
+
+#[derive(Debug)]
+enum Acknowledged {
+    Written,
+    /// The object of this uid is gone.
+    Deleted(Box<str>),
+}
+
+impl PolicyIndex {
+    /// Everything that stands in a namespace.
+    pub(super) fn observed(&self, namespace: &str) -> ObservedPolicies {
+        self.namespaces.get(namespace).into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether a base policy stands in a namespace.
+    pub(super) fn has_base(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).into_iter().flatten().any(|(name, _)| name.baseline_direction().is_some())
+    }
+
+    /// Namespaces with at least one policy.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &String> {
+        self.namespaces.keys()
+    }
+
+    /// The watch shows a policy. Returns whether that is news.
+    pub(super) fn shown(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) -> bool {
+        let key = (namespace.to_owned(), name);
+        match self.acknowledged.get(&key) {
+            Some(Acknowledged::Deleted(uid)) if *uid == policy.uid => return false,
+            Some(Acknowledged::Written) if self.is_older(&key, &policy.resource_version) => return false,
+            _ => _ = self.acknowledged.remove(&key),
+        }
+        self.put(key.0, key.1, policy)
+    }
+
+    /// The watch shows that a policy is gone. Returns whether that is news.
+    pub(super) fn shown_deleted(&mut self, namespace: &str, name: PolicyName, last: &ObservedPolicy) -> bool {
+        let key = (namespace.to_owned(), name);
+        match self.acknowledged.get(&key) {
+            Some(Acknowledged::Written) if self.is_older(&key, &last.resource_version) => return false,
+            _ => _ = self.acknowledged.remove(&key),
+        }
+        self.take(&key)
+    }
+
+    /// A write of ours returned this object.
+    pub(super) fn written(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
+        let key = (namespace.to_owned(), name);
+        if !self.is_older(&key, &policy.resource_version) {
+            self.put(key.0.clone(), key.1.clone(), policy);
+            self.acknowledged.insert(key, Acknowledged::Written);
+        }
+    }
+
+    /// A delete of ours succeeded, or a read of ours found nothing where an object of this uid stood.
+    pub(super) fn deleted(&mut self, namespace: &str, name: PolicyName, uid: &str) {
+        let key = (namespace.to_owned(), name);
+        if self.get(&key).is_some_and(|policy| *policy.uid == *uid) {
+            self.take(&key);
+            self.acknowledged.insert(key, Acknowledged::Deleted(uid.into()));
+        }
+    }
+
+    /// A list begins. What was acknowledged before it is in it: lists are consistent reads.
+    pub(super) fn list_begins(&mut self) {
+        self.acknowledged.clear();
+        self.listing = Some(HashMap::new());
+    }
+
+    /// The list shows a policy.
+    pub(super) fn listed(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
+        if let Some(listing) = &mut self.listing {
+            listing.entry(namespace.to_owned()).or_default().push((name, policy));
+        }
+    }
+
+    /// The list is complete. Returns the namespaces where it differs from what was known.
+    ///
+    /// A write that was acknowledged while the list was under way may be in it or not. Where it is not, it is
+    /// dropped: writing again meets a conflict, which makes us look.
+    pub(super) fn list_ends(&mut self) -> Vec<String> {
+        let mut listing = self.listing.take().unwrap_or_default();
+        for (key, acknowledged) in &self.acknowledged {
+            let listed = listing.get_mut(&key.0);
+            let listed = listed.and_then(|policies| policies.iter_mut().find(|(name, _)| *name == key.1));
+            if let (Some((_, listed)), Acknowledged::Written, Some(known)) = (listed, acknowledged, self.get(key))
+                && is_older(&listed.resource_version, &known.resource_version)
+            {
+                *listed = known.clone();
+            }
+        }
+        listing.values_mut().for_each(|policies| policies.sort_by(|left, right| left.0.cmp(&right.0)));
+        let before = std::mem::replace(&mut self.namespaces, listing);
+        let mut changed: Vec<String> = self.namespaces.iter()
+            .filter(|(namespace, policies)| before.get(*namespace) != Some(policies))
+            .map(|(namespace, _)| namespace.clone())
+            .collect();
+        changed.extend(before.into_keys().filter(|namespace| !self.namespaces.contains_key(namespace)));
+        changed
+    }
+
+    /// A namespace is gone, and with it everything in it.
+    pub(super) fn forget(&mut self, namespace: &str) {
+        self.namespaces.remove(namespace);
+        self.acknowledged.retain(|(of, _), _| of != namespace);
+    }
+
+    fn get(&self, (namespace, name): &(String, PolicyName)) -> Option<&ObservedPolicy> {
+        let policies = self.namespaces.get(namespace)?;
+        let index = policies.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
+        policies.get(index).map(|(_, policy)| policy)
+    }
+
+    fn put(&mut self, namespace: String, name: PolicyName, policy: ObservedPolicy) -> bool {
+        let policies = self.namespaces.entry(namespace).or_default();
+        match policies.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(index) if policies[index].1 == policy => false,
+            Ok(index) => {
+                policies[index].1 = policy;
+                true
+            }
+            Err(index) => {
+                policies.insert(index, (name, policy));
+                true
+            }
+        }
+    }
+
+    fn take(&mut self, (namespace, name): &(String, PolicyName)) -> bool {
+        let Some(policies) = self.namespaces.get_mut(namespace) else { return false };
+        let Ok(index) = policies.binary_search_by(|(known, _)| known.cmp(name)) else { return false };
+        policies.remove(index);
+        if policies.is_empty() {
+            self.namespaces.remove(namespace);
+        }
+        true
+    }
+
+    fn is_older(&self, key: &(String, PolicyName), resource_version: &str) -> bool {
+        self.get(key).is_some_and(|known| is_older(resource_version, &known.resource_version))
+    }
+}
+
+/// Whether `version` is before `known`. Resource versions of one resource are ordered numbers (KEP-5504);
+/// what is not a number is taken as news, so that a server that breaks this costs a conflict, not a hole.
+fn is_older(version: &str, known: &str) -> bool {
+    match (version.parse::<u128>(), known.parse::<u128>()) {
+        (Ok(version), Ok(known)) => version < known,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

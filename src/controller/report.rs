@@ -1,0 +1,227 @@
+//! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
+//! computed from the caches and the ledger by one function, so that they cannot disagree.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::cache::{Cache, KnownTier, Watched};
+use super::error::WriteError;
+use super::events::Events;
+use super::ledger::Ledger;
+use crate::api::names::{API_VERSION, FIELD_MANAGER};
+use crate::api::{IsolationTier, IsolationTierStatus};
+use crate::policy::status::{Tally, stalls_at, tally, tier_status, words};
+use crate::policy::{RankedTier, World};
+use crate::telemetry::gauges::{
+    ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
+};
+use crate::telemetry::metrics::{Metrics, ReconcileResult};
+
+/// A status is written at most this often.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The value of the label `controller`.
+pub(super) const CONTROLLER: &str = "tier";
+
+/// Reports on tiers.
+pub(super) struct Reporter {
+    cache: Arc<Cache>,
+    ledger: Arc<Ledger>,
+    changed: Notify,
+}
+
+impl Reporter {
+    pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>) -> Self {
+        Self { cache, ledger, changed: Notify::new() }
+    }
+
+    /// Something changed that a status may speak of.
+    pub(super) fn look(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Writes statuses when something changed, for ever.
+    pub(super) async fn run(&self, client: Client, events: Events, metrics: Arc<Metrics>) {
+        let mut next_look = None;
+        loop {
+            match next_look {
+                Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
+                None => self.changed.notified().await,
+            }
+            next_look = self.report(&client, &events, &metrics).await;
+            tokio::time::sleep(STATUS_INTERVAL).await;
+        }
+    }
+
+    /// Writes the statuses that differ from what stands. Returns when to look again although nothing happens.
+    async fn report(&self, client: &Client, events: &Events, metrics: &Metrics) -> Option<tokio::time::Instant> {
+        let (world, tally) = self.tally();
+        let now = Timestamp::now();
+        let mut next_look = None;
+        for ranked in world.tiers() {
+            let Some(known) = self.cache.tier(&ranked.tier.identity().name) else { continue };
+            let (before, status) = status_of(ranked, &tally, &known, now);
+            if let Some(at) = stalls_at(&status) {
+                let wait = at.duration_since(now).unsigned_abs() + STATUS_INTERVAL;
+                let at = tokio::time::Instant::now() + wait;
+                next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
+            }
+            if before.as_ref() != Some(&status) && !self.write(client, events, metrics, ranked, before.as_ref(), &status).await {
+                // It is tried again with the next look, which this asks for.
+                self.look();
+            }
+        }
+        next_look
+    }
+
+    async fn write(
+        &self,
+        client: &Client,
+        events: &Events,
+        metrics: &Metrics,
+        ranked: &RankedTier,
+        before: Option<&IsolationTierStatus>,
+        status: &IsolationTierStatus,
+    ) -> bool {
+        let started = std::time::Instant::now();
+        let identity = ranked.tier.identity();
+        let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+        // The uid makes sure that the status of a tier does not land on its successor of the same name.
+        let patch = json!({
+            "apiVersion": API_VERSION,
+            "kind": "IsolationTier",
+            "metadata": {"uid": &*identity.uid},
+            "status": status_patch(status),
+        });
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let result = match api.patch_status(&identity.name, &parameters, &Patch::Merge(patch)).await {
+            Ok(_) => {
+                announce(events, ranked, before, status);
+                ReconcileResult::Success
+            }
+            Err(error) => match WriteError::of(error, &format!("status of IsolationTier {}", identity.name)) {
+                // It is gone, or another of its name: the watch will say.
+                WriteError::NamespaceGone | WriteError::OtherRevision => ReconcileResult::Success,
+                WriteError::Failed(failure) => {
+                    tracing::warn!(tier = &*identity.name, reason = failure.reason, "{}", failure.message);
+                    metrics.reconcile_failed(CONTROLLER, failure.reason);
+                    ReconcileResult::Error
+                }
+            },
+        };
+        metrics.reconciled(CONTROLLER, result, started.elapsed());
+        result == ReconcileResult::Success
+    }
+
+    fn tally(&self) -> (Arc<World>, Tally) {
+        let world = self.cache.world();
+        let namespaces = self.cache.namespaces();
+        let records = self.ledger.all();
+        let with_records = namespaces.iter().map(|namespace| {
+            (&**namespace, records.get(&namespace.name).map(|record| &**record))
+        });
+        let tally = tally(&world, with_records);
+        (world, tally)
+    }
+
+    /// The state of now, for a scrape; nothing before the caches are complete.
+    pub(super) fn gauges(&self) -> Option<GaugeSnapshot> {
+        if ![Watched::Tiers, Watched::Namespaces, Watched::Policies].iter().all(|watched| self.cache.is_synced(*watched)) {
+            return None;
+        }
+        let (world, tally) = self.tally();
+        let now = Timestamp::now();
+        let tiers = world.tiers().iter().filter_map(|ranked| {
+            let known = self.cache.tier(&ranked.tier.identity().name)?;
+            Some(tier_gauges(ranked, &tally, &status_of(ranked, &tally, &known, now).1))
+        });
+        let drifted = tally.tiers.iter().flat_map(|(tier, tally)| {
+            tally.drifted.iter().map(|(namespace, kind)| DriftedNamespace {
+                tier: tier.to_string(),
+                target_namespace: namespace.clone(),
+                kind: kind.as_str(),
+            })
+        });
+        let (retained_policies, retained) = self.cache.retained(&world);
+        Some(GaugeSnapshot {
+            tiers: tiers.collect(),
+            retained_policies,
+            namespaces: NamespaceTotals {
+                governed: tally.governed,
+                exempt: tally.exempt,
+                ungoverned: tally.ungoverned.saturating_sub(retained),
+                observed: tally.observed,
+                retained,
+                terminating: tally.terminating,
+            },
+            drifted: drifted.collect(),
+        })
+    }
+}
+
+fn status_of(
+    ranked: &RankedTier,
+    tally: &Tally,
+    known: &KnownTier,
+    now: Timestamp,
+) -> (Option<IsolationTierStatus>, IsolationTierStatus) {
+    let before = IsolationTierStatus::deserialize(&known.status).ok();
+    let own = tally.tiers.get(&ranked.tier.identity().name).cloned().unwrap_or_default();
+    let status = tier_status(ranked, &own, before.as_ref(), now);
+    (before, status)
+}
+
+/// A merge patch replaces lists whole, and keeps what it does not name: what is empty is named.
+fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
+    json!({
+        "observedGeneration": status.observed_generation,
+        "conditions": status.conditions,
+        "namespaces": status.namespaces,
+        "problems": status.problems,
+    })
+}
+
+fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierStatus>, status: &IsolationTierStatus) {
+    let ready = |status: &IsolationTierStatus| {
+        status.conditions.iter().find(|condition| condition.type_ == words::READY).cloned()
+    };
+    let before = before.and_then(ready).map(|ready| (ready.status, ready.reason));
+    if let Some(now) = ready(status)
+        && before != Some((now.status.clone(), now.reason.clone()))
+        && now.status != "Unknown"
+    {
+        events.condition_changed(ranked.tier.identity(), now.status == "True", &now.reason, &now.message);
+    }
+}
+
+fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus) -> TierGauges {
+    use crate::policy::DriftKind;
+    let name = &ranked.tier.identity().name;
+    let own = tally.tiers.get(name).cloned().unwrap_or_default();
+    let condition = |type_| status.conditions.iter().find(|condition| condition.type_ == type_);
+    let drifted = |kind| own.policies_drifted.get(&kind).copied().unwrap_or_default();
+    TierGauges {
+        tier: name.to_string(),
+        conditions: TierConditions {
+            ready: condition(words::READY).map_or(ConditionStatus::Unknown, |ready| ConditionStatus::parse(&ready.status)),
+            reconciling: condition(words::RECONCILING).is_some(),
+            stalled: condition(words::STALLED).is_some(),
+        },
+        namespaces: own.namespaces,
+        policies: PolicyCounts {
+            in_sync: own.policies_in_sync,
+            missing: drifted(DriftKind::Missing),
+            modified: drifted(DriftKind::Modified),
+            disowned: drifted(DriftKind::Disowned),
+            surplus: drifted(DriftKind::Surplus),
+        },
+        drift_oldest: own.drift_oldest.map(SystemTime::from),
+    }
+}

@@ -1,0 +1,286 @@
+//! The queue with the waiting around it: many workers ask for [`WorkQueue::next`], watches push.
+//!
+//! A push wakes one worker, and a worker that leaves work behind wakes the next: a burst sets as many
+//! workers to work as it needs, and one event never wakes all of them. For what is not due yet, one
+//! worker keeps the time for everybody.
+
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::queue::{Class, Popped, Queue};
+
+/// A [`Queue`] that is shared between those who push and those who work. Clones share it.
+#[derive(Debug)]
+pub struct WorkQueue<K: Clone + Eq + Hash> {
+    shared: Arc<Shared<K>>,
+}
+
+/// A key in flight. Say how it went with [`Ticket::succeeded`], [`Ticket::done`] or [`Ticket::retry`].
+///
+/// A ticket that is dropped without a word is retried: work that was cancelled, or that panicked,
+/// proved nothing.
+#[derive(Debug)]
+#[must_use = "a ticket that is dropped is retried"]
+pub struct Ticket<K: Clone + Eq + Hash> {
+    key: K,
+    class: Class,
+    queued_since: Instant,
+    shared: Arc<Shared<K>>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct Shared<K> {
+    state: Mutex<State<K>>,
+    /// Tells one sleeping worker to look, or, if none sleeps, the next that would.
+    look: Notify,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    queue: Queue<K>,
+    closed: bool,
+    /// When the worker that keeps the time will look by itself.
+    alarm: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Succeeded,
+    Done,
+    Failed(Class),
+}
+
+/// What a worker that wants a key is to do.
+enum Next<K> {
+    Work {
+        key: K,
+        class: Class,
+        queued_since: Instant,
+    },
+    /// Sleep until told to look.
+    Sleep,
+    /// Sleep until told to look, or until this time: this worker keeps the time.
+    KeepTime(Instant),
+    Stop,
+}
+
+impl<K: Clone + Eq + Hash> WorkQueue<K> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        let state = State {
+            queue: Queue::default(),
+            closed: false,
+            alarm: None,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                look: Notify::new(),
+            }),
+        }
+    }
+
+    /// Asks for work on a key, not before `due`; see [`Queue::push`].
+    pub fn push(&self, key: K, class: Class, due: Instant) {
+        let mut state = self.shared.state();
+        let now = now();
+        state.queue.push(key, class, due, now);
+        self.shared.call_for_help(&state, now);
+    }
+
+    /// Forgets a key whose object is gone; see [`Queue::remove`].
+    pub fn remove(&self, key: &K) {
+        self.shared.state().queue.remove(key);
+    }
+
+    /// The next key to work on, as soon as there is one; `None` once the queue is closed.
+    ///
+    /// Cancel safe: a call that is dropped takes no key and keeps nobody else from theirs.
+    pub async fn next(&self) -> Option<Ticket<K>> {
+        let shared = &self.shared;
+        loop {
+            // Before looking: what is pushed between the look and the sleep must end the sleep.
+            let told = shared.look.notified();
+            match shared.next() {
+                Next::Stop => return None,
+                Next::Work {
+                    key,
+                    class,
+                    queued_since,
+                } => {
+                    let (shared, outcome) = (Arc::clone(shared), Outcome::Failed(class));
+                    return Some(Ticket {
+                        key,
+                        class,
+                        queued_since,
+                        shared,
+                        outcome,
+                    });
+                }
+                Next::Sleep => told.await,
+                Next::KeepTime(until) => {
+                    let mut alarm = Alarm {
+                        shared,
+                        until,
+                        cancelled: true,
+                    };
+                    // Why the sleep ended makes no difference: look again.
+                    let _ = tokio::time::timeout_at(until.into(), told).await;
+                    alarm.cancelled = false;
+                }
+            }
+        }
+    }
+
+    /// Ends the work: every [`WorkQueue::next`] returns `None` from now on. What waits is left.
+    pub fn close(&self) {
+        self.shared.state().closed = true;
+        self.shared.look.notify_waiters();
+    }
+
+    /// How many keys wait in each class; see [`Queue::len_by_class`].
+    pub fn len_by_class(&self) -> [(Class, usize); Class::ALL.len()] {
+        self.shared.state().queue.len_by_class()
+    }
+
+    /// How many keys are being worked on.
+    pub fn in_flight(&self) -> usize {
+        self.shared.state().queue.in_flight()
+    }
+}
+
+impl<K: Clone + Eq + Hash> Ticket<K> {
+    /// What to work on.
+    pub fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// How urgent it is.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Since when it waits, retries included.
+    pub fn queued_since(&self) -> Instant {
+        self.queued_since
+    }
+
+    /// The work is complete: the key's failures are forgotten.
+    pub fn succeeded(mut self) {
+        self.outcome = Outcome::Succeeded;
+    }
+
+    /// The work ended without a verdict: the key comes back only if it is pushed.
+    pub fn done(mut self) {
+        self.outcome = Outcome::Done;
+    }
+
+    /// The work failed: the key comes back in this class after its back-off.
+    pub fn retry(mut self, class: Class) {
+        self.outcome = Outcome::Failed(class);
+    }
+}
+
+/// The worker that keeps the time, while it sleeps.
+struct Alarm<'a, K: Clone + Eq + Hash> {
+    shared: &'a Shared<K>,
+    until: Instant,
+    cancelled: bool,
+}
+
+impl<K: Clone + Eq + Hash> Shared<K> {
+    fn next(&self) -> Next<K> {
+        let mut state = self.state();
+        if state.closed {
+            return Next::Stop;
+        }
+        let now = now();
+        match state.queue.pop(now) {
+            Popped::Ready {
+                key,
+                class,
+                queued_since,
+            } => {
+                self.call_for_help(&state, now);
+                Next::Work {
+                    key,
+                    class,
+                    queued_since,
+                }
+            }
+            Popped::NotBefore(due) if state.alarm.is_none_or(|at| due < at) => {
+                state.alarm = Some(due);
+                Next::KeepTime(due)
+            }
+            Popped::NotBefore(_) | Popped::Empty => Next::Sleep,
+        }
+    }
+
+    /// Has one more worker look, if something is due or nobody keeps the time for what will be.
+    fn call_for_help(&self, state: &State<K>, now: Instant) {
+        let alarm = state.alarm;
+        if state
+            .queue
+            .next_due(now)
+            .is_some_and(|due| due <= now || alarm.is_none_or(|at| due < at))
+        {
+            self.look.notify_one();
+        }
+    }
+
+    /// The state is consistent between any two statements, so a panic elsewhere is no reason to stop.
+    fn state(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Alarm<'_, K> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if state.alarm == Some(self.until) {
+            state.alarm = None;
+        }
+        if self.cancelled {
+            self.shared.call_for_help(&state, now());
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Ticket<K> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let now = now();
+        match self.outcome {
+            Outcome::Succeeded => state.queue.succeeded(&self.key),
+            Outcome::Done => state.queue.done(&self.key),
+            Outcome::Failed(class) => state.queue.retry(&self.key, class, now),
+        }
+        self.shared.call_for_help(&state, now);
+    }
+}
+
+impl<K: Clone + Eq + Hash> Clone for WorkQueue<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Default for WorkQueue<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The clock of the runtime: the one that its timers go by, also where a test turns it by hand.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Who governs a namespace.
+
+use std::sync::Arc;
+
+use kube::core::SelectorExt;
+
+use super::{Namespace, ObservedPolicies, RankedTier, World};
+
+/// What rules in a namespace.
+#[derive(Clone, Debug)]
+pub struct Assignment<'world> {
+    /// Who governs.
+    pub governor: Governor<'world>,
+    /// The Observe tiers that would govern if they enforced: they outrank the governor, or there is none.
+    pub shadows: Vec<&'world RankedTier>,
+    /// Every tier that selects the namespace, highest rank first.
+    pub selected_by: Vec<&'world RankedTier>,
+    /// Enforce tiers of the governor's precedence that lost to it by name only.
+    pub tied_with: Vec<&'world RankedTier>,
+}
+
+/// Who governs a namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Governor<'world> {
+    /// Exempt by name: nothing there is ours.
+    Exempt,
+    /// Being deleted: left alone.
+    Terminating,
+    /// A tier, whole or broken.
+    Tier(&'world RankedTier),
+    /// Only Observe tiers select it: it keeps what it has.
+    ObserveOnly,
+    /// No tier selects it.
+    Nobody,
+}
+
+/// Finds who governs `namespace`. `observed` matters only for tiers whose selector cannot be read: those keep
+/// the namespaces whose policies carry their uid.
+pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &ObservedPolicies) -> Assignment<'world> {
+    let nobody = |governor| Assignment { governor, shadows: Vec::new(), selected_by: Vec::new(), tied_with: Vec::new() };
+    if world.exemptions().contains(&namespace.name) {
+        return nobody(Governor::Exempt);
+    }
+    if namespace.terminating {
+        return nobody(Governor::Terminating);
+    }
+    let selected_by: Vec<_> = world.tiers().iter().filter(|ranked| selects(ranked, namespace, observed)).collect();
+    let first_enforcing = selected_by.iter().position(|ranked| !ranked.tier.is_observe());
+    let outranking = first_enforcing.unwrap_or(selected_by.len());
+    let shadows = selected_by[..outranking].to_vec();
+    let (governor, tied_with) = match first_enforcing.map(|index| selected_by[index]) {
+        Some(governor) => (Governor::Tier(governor), tied_with(governor, &selected_by[outranking + 1..])),
+        None if shadows.is_empty() => (Governor::Nobody, Vec::new()),
+        None => (Governor::ObserveOnly, Vec::new()),
+    };
+    Assignment { governor, shadows, selected_by, tied_with }
+}
+
+fn selects(ranked: &RankedTier, namespace: &Namespace, observed: &ObservedPolicies) -> bool {
+    match ranked.tier.claim() {
+        Some(claim) => claim.selector.matches(&namespace.labels),
+        None => observed.values().any(|policy| policy.marks.agreed_owner() == Some(&ranked.tier.identity().uid)),
+    }
+}
+
+fn tied_with<'world>(governor: &RankedTier, lower: &[&'world RankedTier]) -> Vec<&'world RankedTier> {
+    let precedence = |ranked: &RankedTier| ranked.tier.claim().map(|claim| claim.precedence);
+    let tied = lower.iter().filter(|ranked| !ranked.tier.is_observe() && precedence(ranked) == precedence(governor));
+    tied.copied().collect()
+}
+
+impl<'world> Governor<'world> {
+    /// The governing tier, if one governs.
+    pub fn tier(&self) -> Option<&'world RankedTier> {
+        match self {
+            Self::Tier(ranked) => Some(ranked),
+            _ => None,
+        }
+    }
+
+    /// The name of the governing tier, if one governs.
+    pub fn tier_name(&self) -> Option<Arc<str>> {
+        self.tier().map(|ranked| Arc::clone(&ranked.tier.identity().name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Desired against observed, and why they differ: drift is a difference from what we last wrote. What differs
+//! because a tier, a namespace or a fact changed is pending, and is never counted as drift.
+
+use std::sync::Arc;
+
+use super::observed::Marks;
+use super::{ObservedPolicy, RenderedPolicy, SpecDigest, TierIdentity, World};
+
+/// What was last written, or last seen in place, under a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// The digest of its spec.
+    pub spec: SpecDigest,
+    /// The tier that it was written for.
+    pub tier: Arc<TierIdentity>,
+}
+
+/// Why a policy has to change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// A tier, the namespace or a fact changed.
+    Pending,
+    /// It stood there before us, without any mark of ours.
+    TakenOver,
+    /// Somebody changed what we wrote.
+    Drift(DriftKind),
+}
+
+/// How a policy differs from what we last wrote.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DriftKind {
+    /// It is gone.
+    Missing,
+    /// Its spec is another.
+    Modified,
+    /// Its spec stands, but our labels, annotation or owners are stripped or changed.
+    Disowned,
+    /// It has a reserved name, and we neither wrote nor want it.
+    Surplus,
+}
+
+impl DriftKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Modified, Self::Disowned, Self::Surplus];
+
+    /// The kind as a label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Modified => "modified",
+            Self::Disowned => "disowned",
+            Self::Surplus => "surplus",
+        }
+    }
+}
+
+/// Whether the live policy is exactly what `tier` wants in the namespace of that uid.
+pub fn in_sync(desired: &RenderedPolicy, tier: &TierIdentity, namespace_uid: &str, observed: &ObservedPolicy) -> bool {
+    observed.spec == desired.digest && has_marks(&observed.marks, desired.digest, tier, namespace_uid)
+}
+
+/// Whether the live spec is what we last wrote: known from memory, or after a restart from the annotation.
+pub fn as_last_written(observed: &ObservedPolicy, written: Option<&Written>) -> bool {
+    match written {
+        Some(written) => observed.spec == written.spec,
+        None => observed.marks.rendered == Some(observed.spec),
+    }
+}
+
+/// Why a wanted policy that stands, but is not in sync, differs.
+pub fn cause_of_difference(
+    world: &World,
+    namespace_uid: &str,
+    observed: &ObservedPolicy,
+    written: Option<&Written>,
+) -> Cause {
+    let marks = &observed.marks;
+    match written {
+        Some(written) if observed.spec != written.spec => Cause::Drift(DriftKind::Modified),
+        Some(written) => {
+            let as_written = has_marks(marks, written.spec, &written.tier, namespace_uid);
+            // The garbage collector strips the reference to a deleted tier: nobody's drift.
+            let collected = !world.is_live(&written.tier.uid)
+                && has_marks_but_tier_owner(marks, written.spec, &written.tier, namespace_uid);
+            if as_written || collected { Cause::Pending } else { Cause::Drift(DriftKind::Disowned) }
+        }
+        None if marks.is_none() => Cause::TakenOver,
+        None => match marks.rendered {
+            Some(rendered) if rendered != observed.spec => Cause::Drift(DriftKind::Modified),
+            Some(_) if could_be_ours(marks, namespace_uid) => Cause::Pending,
+            _ => Cause::Drift(DriftKind::Disowned),
+        },
+    }
+}
+
+/// Why a policy that stands under a reserved name and is not wanted is there. `namespace_known` says whether
+/// an earlier plan of this process saw the namespace.
+pub fn cause_of_surplus(
+    namespace_uid: &str,
+    observed: &ObservedPolicy,
+    written: Option<&Written>,
+    namespace_known: bool,
+) -> Cause {
+    let ours = match written {
+        Some(_) => true,
+        None => !namespace_known && could_be_ours(&observed.marks, namespace_uid),
+    };
+    if ours { Cause::Pending } else { Cause::Drift(DriftKind::Surplus) }
+}
+
+fn has_marks(marks: &Marks, spec: SpecDigest, tier: &TierIdentity, namespace_uid: &str) -> bool {
+    let owner = marks.tier_owner.as_ref();
+    owner.is_some_and(|owner| *owner.uid == *tier.uid && *owner.name == *tier.name)
+        && has_marks_but_tier_owner(marks, spec, tier, namespace_uid)
+}
+
+fn has_marks_but_tier_owner(marks: &Marks, spec: SpecDigest, tier: &TierIdentity, namespace_uid: &str) -> bool {
+    marks.managed_by
+        && marks.tier.as_deref() == Some(&*tier.name)
+        && marks.rendered == Some(spec)
+        && marks.namespace_owner.as_deref() == Some(namespace_uid)
+        && !marks.strange_owners
+}
+
+/// Whether the marks are whole and agree with each other, for whichever tier. The tier's owner reference may
+/// be missing: the garbage collector strips it when the tier is gone.
+fn could_be_ours(marks: &Marks, namespace_uid: &str) -> bool {
+    let owner_agrees = marks.tier_owner.as_ref().is_none_or(|owner| marks.tier.as_deref() == Some(&*owner.name));
+    marks.managed_by
+        && marks.tier.is_some()
+        && marks.rendered.is_some()
+        && marks.namespace_owner.as_deref() == Some(namespace_uid)
+        && owner_agrees
+        && !marks.strange_owners
+}

@@ -1,0 +1,128 @@
+//! What stands in a namespace under our names, in as few bytes as the comparison needs.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::{PolicyName, SpecDigest};
+use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+
+/// The policies of one namespace that have a reserved name.
+pub type ObservedPolicies = BTreeMap<PolicyName, ObservedPolicy>;
+
+/// A live NetworkPolicy with a reserved name: digests and marks instead of the object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ObservedPolicy {
+    /// `metadata.uid`, the precondition of a delete.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`, the precondition of every write.
+    pub resource_version: Box<str>,
+    /// The digest of the live spec.
+    pub spec: SpecDigest,
+    /// Who marked it, and how completely.
+    pub marks: Marks,
+    /// Whether it is being deleted and somebody's finalizer holds it.
+    pub deleting: bool,
+    /// What other people wrote into its metadata: kept when it is healed.
+    pub foreign: Option<Box<ForeignMetadata>>,
+}
+
+/// The marks that we put on a policy, as they stand.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Marks {
+    /// Whether it has our managed-by label.
+    pub managed_by: bool,
+    /// The tier label.
+    pub tier: Option<Box<str>>,
+    /// The digest of the spec that was last written by us, as the annotation says.
+    pub rendered: Option<SpecDigest>,
+    /// The IsolationTier that owns it as its controller.
+    pub tier_owner: Option<TierOwner>,
+    /// The uid of the Namespace that owns it.
+    pub namespace_owner: Option<Box<str>>,
+    /// Whether it has owners, or flags on owners, that we never write.
+    pub strange_owners: bool,
+}
+
+/// An ownerReference to a tier.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TierOwner {
+    /// The tier's name.
+    pub name: Box<str>,
+    /// The tier's uid: this decides.
+    pub uid: Box<str>,
+}
+
+/// Metadata that is not ours.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ForeignMetadata {
+    /// Labels other than ours.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations other than ours.
+    pub annotations: BTreeMap<String, String>,
+    /// Finalizers.
+    pub finalizers: Vec<String>,
+}
+
+impl ObservedPolicy {
+    /// Reads a live object; `None` if its name is not reserved.
+    pub fn read(policy: NetworkPolicy) -> Option<(PolicyName, Self)> {
+        let metadata = policy.metadata;
+        let name = PolicyName::reserved(metadata.name.as_deref()?)?;
+        let mut labels = metadata.labels.unwrap_or_default();
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        let mut marks = Marks {
+            managed_by: labels.remove(MANAGED_BY_LABEL).is_some_and(|value| value == MANAGED_BY),
+            tier: labels.remove(TIER_LABEL).map(Into::into),
+            rendered: annotations.remove(RENDERED_ANNOTATION).and_then(|text| SpecDigest::parse(&text)),
+            ..Marks::default()
+        };
+        metadata.owner_references.unwrap_or_default().into_iter().for_each(|owner| marks.read_owner(owner));
+        let finalizers = metadata.finalizers.unwrap_or_default();
+        let foreign = ForeignMetadata { labels, annotations, finalizers };
+        let observed = Self {
+            uid: metadata.uid.unwrap_or_default().into(),
+            resource_version: metadata.resource_version.unwrap_or_default().into(),
+            spec: SpecDigest::of(&policy.spec.unwrap_or_default()),
+            marks,
+            deleting: metadata.deletion_timestamp.is_some(),
+            foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),
+        };
+        Some((name, observed))
+    }
+}
+
+impl Marks {
+    fn read_owner(&mut self, owner: OwnerReference) {
+        let unflagged = owner.block_owner_deletion.is_none();
+        let controller = owner.controller == Some(true);
+        match (owner.api_version.as_str(), owner.kind.as_str()) {
+            (API_VERSION, "IsolationTier") if controller && unflagged && self.tier_owner.is_none() => {
+                self.tier_owner = Some(TierOwner { name: owner.name.into(), uid: owner.uid.into() });
+            }
+            ("v1", "Namespace") if !controller && unflagged && self.namespace_owner.is_none() => {
+                self.namespace_owner = Some(owner.uid.into());
+            }
+            _ => self.strange_owners = true,
+        }
+    }
+
+    /// Whether there is no trace of us on it.
+    pub fn is_none(&self) -> bool {
+        !self.managed_by && self.tier.is_none() && self.rendered.is_none() && self.tier_owner.is_none()
+    }
+
+    /// Whether we wrote it for a tier that is gone. `is_live` tells whether a tier of a uid exists.
+    pub fn is_retained(&self, is_live: impl Fn(&str) -> bool) -> bool {
+        let owner_is_gone = self.tier_owner.as_ref().is_none_or(|owner| !is_live(&owner.uid));
+        self.managed_by && self.tier.is_some() && self.rendered.is_some() && owner_is_gone
+    }
+
+    /// Whether name label and owner speak of the same tier: what must agree before anything is deleted in a
+    /// namespace that nobody governs. Returns that tier's uid.
+    pub fn agreed_owner(&self) -> Option<&str> {
+        let owner = self.tier_owner.as_ref()?;
+        (self.managed_by && self.tier.as_deref() == Some(&*owner.name)).then_some(&owner.uid)
+    }
+}

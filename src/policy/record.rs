@@ -1,0 +1,157 @@
+//! What is remembered of a namespace between two plans of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::assign::Assignment;
+use super::drift::{Cause, Written};
+use super::{DriftKind, Namespace, Plan, PolicyName, TierIdentity};
+
+/// The outcome of the last plan of a namespace: everything that status and metrics are computed from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NamespaceRecord {
+    /// The namespace that this is about: a recreated one starts anew.
+    pub namespace_uid: String,
+    /// The tier, at the generation that was planned with; `None` where nobody governs.
+    pub governor: Option<Arc<TierIdentity>>,
+    /// What we answer for: written by us, or seen in place.
+    pub written: BTreeMap<PolicyName, Written>,
+    /// Differences that somebody else made and that are not healed yet.
+    pub drifted: BTreeMap<PolicyName, OpenDrift>,
+    /// How it stands.
+    pub state: NamespaceState,
+    /// What each shadowing Observe tier would change.
+    pub shadows: Vec<Shadow>,
+}
+
+/// A difference that somebody else made and that is not healed yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OpenDrift {
+    /// How it differs.
+    pub kind: DriftKind,
+    /// When that was first seen.
+    pub since: Timestamp,
+}
+
+/// How a namespace stands.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum NamespaceState {
+    /// No tier governs it.
+    #[default]
+    Ungoverned,
+    /// Every policy is present and as rendered, or as last rendered where an allowance cannot be resolved.
+    Protected,
+    /// Base policies wait for an allowance to resolve: a running workload would be cut off.
+    Waiting,
+    /// Something else was found than was planned against: it is planned again at once.
+    Unfinished,
+    /// The last write failed.
+    Failed(Failure),
+}
+
+/// Why a write failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// A CamelCase word, from a closed set.
+    pub reason: &'static str,
+    /// What the API server said, and what to do.
+    pub message: String,
+}
+
+/// What an Observe tier would change in a namespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shadow {
+    /// The tier.
+    pub tier: Arc<TierIdentity>,
+    /// Policies that it would create.
+    pub create: usize,
+    /// Policies that it would replace.
+    pub replace: usize,
+    /// Policies that it would delete.
+    pub delete: usize,
+}
+
+/// What became of a plan's changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Changes that were committed.
+    pub committed: Vec<PolicyName>,
+    /// The first change that failed.
+    pub failure: Option<Failure>,
+    /// Whether the namespace turned out to be gone or going: nothing is wrong, and nothing is to be done.
+    pub namespace_gone: bool,
+    /// Whether a change met another revision than the one planned against: look again.
+    pub look_again: bool,
+}
+
+impl Outcome {
+    /// Whether everything that was planned is done.
+    pub fn is_complete(&self) -> bool {
+        self.failure.is_none() && !self.look_again
+    }
+}
+
+impl NamespaceRecord {
+    /// What is remembered after `plan` came to `outcome`.
+    pub fn after(
+        previous: Option<&Self>,
+        assignment: &Assignment<'_>,
+        namespace: &Namespace,
+        plan: &Plan,
+        outcome: &Outcome,
+        shadows: Vec<Shadow>,
+        now: Timestamp,
+    ) -> Self {
+        let previous = previous.filter(|record| record.namespace_uid == namespace.uid);
+        let committed = |name: &PolicyName| outcome.committed.contains(name);
+        let mut written = plan.in_place.clone();
+        for write in plan.writes() {
+            if committed(&write.name) {
+                written.insert(write.name.clone(), write.written());
+            } else if let Some(before) = previous.and_then(|record| record.written.get(&write.name)) {
+                written.insert(write.name.clone(), before.clone());
+            }
+        }
+        for removal in plan.removals.iter().filter(|removal| !committed(&removal.name)) {
+            if let Some(before) = previous.and_then(|record| record.written.get(&removal.name)) {
+                written.insert(removal.name.clone(), before.clone());
+            }
+        }
+        let governor = assignment.governor.tier().map(|ranked| Arc::clone(ranked.tier.identity()));
+        let drifted = plan.drift().filter(|(name, _)| !committed(name)).map(|(name, kind)| {
+            let known = previous.and_then(|record| record.drifted.get(name));
+            (name.clone(), OpenDrift { kind, since: known.map_or(now, |known| known.since) })
+        });
+        Self {
+            namespace_uid: namespace.uid.clone(),
+            state: match (&governor, &outcome.failure) {
+                (_, Some(failure)) => NamespaceState::Failed(failure.clone()),
+                (None, None) => NamespaceState::Ungoverned,
+                (Some(_), None) if outcome.look_again || outcome.namespace_gone => NamespaceState::Unfinished,
+                (Some(_), None) if plan.waiting.is_empty() => NamespaceState::Protected,
+                (Some(_), None) => NamespaceState::Waiting,
+            },
+            drifted: drifted.collect(),
+            governor,
+            written,
+            shadows,
+        }
+    }
+}
+
+impl Shadow {
+    /// Counts what `plan` would change if `tier` governed.
+    pub fn of(tier: &Arc<TierIdentity>, plan: &Plan) -> Self {
+        let create = plan.writes().filter(|write| write.action == super::Action::Create).count();
+        Self { tier: Arc::clone(tier), create, replace: plan.writes().count() - create, delete: plan.removals.len() }
+    }
+}
+
+impl Plan {
+    /// The policies that stood there before us, without any mark of ours.
+    pub fn taken_over(&self) -> impl Iterator<Item = &PolicyName> {
+        self.writes().filter(|write| write.cause == Cause::TakenOver).map(|write| &write.name)
+    }
+}

@@ -1,0 +1,345 @@
+//! Counters and histograms, kept as things happen. What is a state is in [`super::gauges`].
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::gauges::{GaugeCollector, GaugeSource};
+
+/// The kinds of drift that are healed and counted, as label values.
+pub const DRIFT_KINDS: [&str; 4] = ["missing", "modified", "disowned", "surplus"];
+
+/// What every metric of ours begins with.
+pub(super) const PREFIX: &str = "cofferdam";
+
+/// The metrics of one process. Every method may be called from anywhere at any time.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// The tiers that may be a label value. Locked while a series of a tier is touched, so that none
+    /// comes back after its tier went.
+    live_tiers: Mutex<BTreeSet<String>>,
+    drift_detected: IntCounterVec,
+    drift_corrected: IntCounterVec,
+    drift_heal_duration: HistogramVec,
+    time_to_protection: HistogramVec,
+    reconciles: IntCounterVec,
+    reconcile_errors: IntCounterVec,
+    reconcile_duration: HistogramVec,
+    api_requests: IntCounterVec,
+    cache_synced: IntGaugeVec,
+}
+
+/// Label values that are known at the start: their series are exported as 0 before anything happens,
+/// so that a rate over the first event is right.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownSeries {
+    /// Values of `controller`.
+    pub controllers: &'static [&'static str],
+    /// Values of `reason` in the count of errors, for each controller.
+    pub error_reasons: &'static [&'static str],
+    /// Values of `resource` in `cache_synced`.
+    pub caches: &'static [&'static str],
+}
+
+/// How a reconcile ended, as others count it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReconcileResult {
+    /// All is as it should be.
+    Success,
+    /// Nothing failed, and there is more to do later.
+    Requeue,
+    /// Something failed and is retried.
+    Error,
+}
+
+/// Seconds, from a fast write on an idle server to a minute.
+const LATENCY_BUCKETS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+/// Seconds; a reconcile that finds nothing to do takes microseconds.
+const RECONCILE_BUCKETS: [f64; 12] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
+
+impl ReconcileResult {
+    const ALL: [Self; 3] = [Self::Success, Self::Requeue, Self::Error];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Requeue => "requeue",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers every metric, and the process's own CPU, memory and file descriptors.
+    ///
+    /// # Errors
+    ///
+    /// When two metrics collide: a mistake in this file.
+    pub fn new(known: KnownSeries) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let at = &registry;
+        let tier_kind = &["tier", "kind"];
+        let metrics = Self {
+            live_tiers: Mutex::default(),
+            drift_detected: counter(at, "drift_detected_total", DRIFT_DETECTED, tier_kind)?,
+            drift_corrected: counter(at, "drift_corrected_total", DRIFT_CORRECTED, tier_kind)?,
+            drift_heal_duration: latency(
+                at,
+                "drift_heal_duration_seconds",
+                HEAL_DURATION,
+                &["kind"],
+            )?,
+            time_to_protection: latency(
+                at,
+                "time_to_protection_seconds",
+                TO_PROTECTION,
+                &["tier"],
+            )?,
+            reconciles: counter(at, "reconcile_total", RECONCILES, &["controller", "result"])?,
+            reconcile_errors: counter(
+                at,
+                "reconcile_errors_total",
+                ERRORS,
+                &["controller", "reason"],
+            )?,
+            reconcile_duration: histogram(
+                at,
+                "reconcile_duration_seconds",
+                "Time that a reconcile took.",
+                &["controller"],
+                &RECONCILE_BUCKETS,
+            )?,
+            api_requests: counter(
+                at,
+                "api_requests_total",
+                REQUESTS,
+                &["verb", "resource", "code"],
+            )?,
+            cache_synced: gauge(at, "cache_synced", CACHE_SYNCED, &["resource"])?,
+            registry: registry.clone(),
+        };
+        gauge(
+            at,
+            "build_info",
+            "Always 1; its labels tell what runs.",
+            &["version"],
+        )?
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.start_known_series(known);
+        Ok(metrics)
+    }
+
+    /// Has `source` asked for the gauges at each scrape. At most `drift_series` namespaces get a
+    /// series of their own while they drift.
+    ///
+    /// # Errors
+    ///
+    /// On a second call: the gauges would be exported twice.
+    pub fn serve_gauges(&self, source: GaugeSource, drift_series: usize) -> prometheus::Result<()> {
+        self.registry
+            .register(Box::new(GaugeCollector::new(source, drift_series)?))
+    }
+
+    /// All metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    ///
+    /// When a metric is malformed: a mistake in this module.
+    pub fn encode(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Starts the series of these tiers at 0, and drops those of tiers that are gone. To be called
+    /// before anything is reported of a new tier: what is reported of an unknown one is not counted.
+    pub fn tiers_changed(&self, live: &BTreeSet<String>) {
+        let mut live_tiers = self.live_tiers();
+        for gone in live_tiers.difference(live) {
+            for kind in DRIFT_KINDS {
+                for vector in [&self.drift_detected, &self.drift_corrected] {
+                    // An error says that there is no such series, which is what is wanted.
+                    let _ = vector.remove_label_values(&[gone.as_str(), kind]);
+                }
+            }
+            let _ = self.time_to_protection.remove_label_values(&[gone]);
+        }
+        for tier in live {
+            for kind in DRIFT_KINDS {
+                self.drift_detected
+                    .with_label_values(&[tier.as_str(), kind]);
+                self.drift_corrected
+                    .with_label_values(&[tier.as_str(), kind]);
+            }
+            self.time_to_protection.with_label_values(&[tier]);
+        }
+        live_tiers.clone_from(live);
+    }
+
+    /// Somebody else changed what a tier wants. `kind` is one of [`DRIFT_KINDS`].
+    pub fn drift_detected(&self, tier: &str, kind: &'static str) {
+        if self.live_tiers().contains(tier) {
+            self.drift_detected.with_label_values(&[tier, kind]).inc();
+        }
+    }
+
+    /// A drift was healed, so long after the event that showed it, if that was seen.
+    pub fn drift_corrected(&self, tier: &str, kind: &'static str, took: Option<Duration>) {
+        if self.live_tiers().contains(tier) {
+            self.drift_corrected.with_label_values(&[tier, kind]).inc();
+        }
+        if let Some(took) = took {
+            self.drift_heal_duration
+                .with_label_values(&[kind])
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// A namespace got its first complete base, so long after the event that showed the namespace.
+    pub fn protected(&self, tier: &str, took: Duration) {
+        if self.live_tiers().contains(tier) {
+            self.time_to_protection
+                .with_label_values(&[tier])
+                .observe(took.as_secs_f64());
+        }
+    }
+
+    /// A reconcile ended.
+    pub fn reconciled(&self, controller: &'static str, result: ReconcileResult, took: Duration) {
+        self.reconciles
+            .with_label_values(&[controller, result.label()])
+            .inc();
+        self.reconcile_duration
+            .with_label_values(&[controller])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A reconcile met an error; `reason` names its variant.
+    pub fn reconcile_failed(&self, controller: &'static str, reason: &'static str) {
+        self.reconcile_errors
+            .with_label_values(&[controller, reason])
+            .inc();
+    }
+
+    /// A request to the API server ended. `code` is the status, or a word for what came instead.
+    pub fn api_requested(&self, verb: &'static str, resource: &'static str, code: &str) {
+        self.api_requests
+            .with_label_values(&[verb, resource, code])
+            .inc();
+    }
+
+    /// A cache has, or no longer has, all objects of its resource.
+    pub fn cache_synced(&self, resource: &'static str, synced: bool) {
+        self.cache_synced
+            .with_label_values(&[resource])
+            .set(i64::from(synced));
+    }
+
+    fn start_known_series(&self, known: KnownSeries) {
+        let KnownSeries {
+            controllers,
+            error_reasons,
+            caches,
+        } = known;
+        for controller in controllers {
+            self.reconcile_duration.with_label_values(&[controller]);
+            for result in ReconcileResult::ALL {
+                self.reconciles
+                    .with_label_values(&[controller, result.label()]);
+            }
+            for reason in error_reasons {
+                self.reconcile_errors
+                    .with_label_values(&[controller, reason]);
+            }
+        }
+        for resource in caches {
+            self.cache_synced.with_label_values(&[resource]).set(0);
+        }
+        for kind in DRIFT_KINDS {
+            self.drift_heal_duration.with_label_values(&[kind]);
+        }
+    }
+
+    /// A set of names has no state that a panic could leave half-done.
+    fn live_tiers(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.live_tiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const DRIFT_DETECTED: &str =
+    "Differences from what the controller last wrote, made by somebody else.";
+const DRIFT_CORRECTED: &str = "Differences made by somebody else that the controller healed.";
+const HEAL_DURATION: &str = "Time from the event that showed a drift to the write that healed it.";
+const TO_PROTECTION: &str =
+    "Time from the event that showed a new namespace to the write of its last base policy.";
+const RECONCILES: &str = "Reconciles, by how they ended.";
+const ERRORS: &str = "Reconciles that met an error, by its reason.";
+const REQUESTS: &str = "Requests to the API server, by how they ended.";
+const CACHE_SYNCED: &str = "1 while the cache of a resource is complete.";
+
+fn counter(
+    at: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    register(
+        at,
+        IntCounterVec::new(Opts::new(name, help).namespace(PREFIX), labels)?,
+    )
+}
+
+fn gauge(
+    at: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
+    register(
+        at,
+        IntGaugeVec::new(Opts::new(name, help).namespace(PREFIX), labels)?,
+    )
+}
+
+fn latency(
+    at: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
+    histogram(at, name, help, labels, &LATENCY_BUCKETS)
+}
+
+fn histogram(
+    at: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
+    let options = HistogramOpts::new(name, help)
+        .namespace(PREFIX)
+        .buckets(buckets.to_vec());
+    register(at, HistogramVec::new(options, labels)?)
+}
+
+fn register<C: Collector + Clone + 'static>(at: &Registry, collector: C) -> prometheus::Result<C> {
+    at.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests;

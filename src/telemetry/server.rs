@@ -1,0 +1,85 @@
+//! What Prometheus and the kubelet ask for: `/metrics`, `/livez` and `/readyz`.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::Metrics;
+
+/// Names what is still missing before this process can do its work, in words for people. Empty when
+/// it is ready.
+pub type Missing = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// How long requests under way may take once the server is to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` is over; then finishes what is under way, for five seconds at most.
+///
+/// `/livez` only says that the process runs: restarting it would bring back no cache, CRD or right
+/// that is missing. Those are `/readyz`'s to name.
+///
+/// # Errors
+///
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    missing: Missing,
+    shutdown: impl Future<Output = ()> + Send,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness).with_state(missing));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async {
+        // Sent or dropped, the word is the same.
+        let _ = stopped.await;
+    };
+    let mut server = pin!(
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stopped)
+            .into_future()
+    );
+    tokio::select! {
+        result = &mut server => return result,
+        () = shutdown => drop(stop),
+    }
+    // A client that keeps its request open does not keep the process.
+    tokio::time::timeout(GRACE, server).await.unwrap_or(Ok(()))
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.encode() {
+        Ok(text) => {
+            let format = format!("{}; charset=utf-8", prometheus::TEXT_FORMAT);
+            ([(CONTENT_TYPE, format)], text).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+async fn readiness(State(missing): State<Missing>) -> (StatusCode, String) {
+    let missing = missing();
+    if missing.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let lines = missing.iter().map(|what| format!("missing: {what}\n"));
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
+}
+
+#[cfg(test)]
+mod tests;
