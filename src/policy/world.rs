@@ -38,7 +38,7 @@ impl World {
                 tier,
             })
             .collect();
-        tiers.sort_by(|left, right| rank(&left.tier).cmp(&rank(&right.tier)));
+        tiers.sort_by_key(|ranked| rank(&ranked.tier));
         let live_uids = tiers
             .iter()
             .map(|ranked| Arc::clone(&ranked.tier.identity().uid))
