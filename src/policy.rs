@@ -21,6 +21,7 @@ pub mod render;
 pub mod status;
 pub mod tally;
 pub mod tier;
+pub mod words;
 pub mod world;
 
 pub use assign::{Assignment, Governor, assign};

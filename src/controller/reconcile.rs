@@ -113,7 +113,8 @@ impl Reconciler {
         queued_since: Instant,
     ) {
         let Some(governor) = assignment.governor.tier() else {
-            return;
+            // Whoever governs it later did not leave it open since it appeared.
+            return self.cache.settled(&view.namespace.name);
         };
         let tier = governor.tier.identity();
         let record = current(view, record);
@@ -141,7 +142,7 @@ impl Reconciler {
             self.metrics.protected(&tier.name, took);
         }
         if protected {
-            self.cache.protected(&view.namespace.name);
+            self.cache.settled(&view.namespace.name);
         }
     }
 
