@@ -6,6 +6,8 @@ SHELL := bash
 
 CARGO := cargo
 CRD := crds/cofferdam.dev_isolationtiers.yaml
+RULES := config/prometheus/rules.yaml
+RULE_OBJECT := config/prometheus/prometheus_rule.yaml
 IMAGE := cofferdam:0.1.0
 TOOLS := target/tools
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
@@ -24,17 +26,25 @@ crds: ## Write the CRD again from the types
 	$(CARGO) run --quiet --locked -- crd > target/crd.yaml
 	mv target/crd.yaml $(CRD)
 
+.PHONY: prometheus-rule
+prometheus-rule: ## Write the alerts again as an object of Prometheus Operator
+	{ sed '/^spec:/q' $(RULE_OBJECT); sed 's/^./  &/' $(RULES); } > target/rule.yaml
+	mv target/rule.yaml $(RULE_OBJECT)
+
 .PHONY: control-plane
 control-plane: ## Build the API server, controller manager, etcd and kubectl of the tests (4 minutes, once)
 	tests/control-plane/build.sh
 
 .PHONY: lint
-lint: $(TOOLS)/stamp ## Check formatting, lints, scripts and the Dockerfile
+lint: $(TOOLS)/stamp ## Check formatting, lints, scripts, alerts and the Dockerfile
 	$(CARGO) fmt --check
 # --all-targets leaves out what a plain `cargo test` leaves out, so that one is named.
 	$(CARGO) clippy --locked --all-targets --test cluster -- --deny warnings
 	$(TOOLS)/bin/shellcheck $(SCRIPTS)
 	$(TOOLS)/bin/hadolint Dockerfile
+	@command -v promtool >/dev/null || { echo "lint needs promtool: apt-get install prometheus" >&2; exit 1; }
+	promtool check rules $(RULES)
+	promtool test rules config/prometheus/rules.test.yaml
 
 .PHONY: test
 test: control-plane ## Run every test, those on a real API server last
