@@ -21,6 +21,9 @@ pub mod status;
 pub mod tier;
 pub mod world;
 
+#[cfg(test)]
+mod fixture;
+
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;
 pub use drift::{Cause, DriftKind};

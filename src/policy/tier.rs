@@ -7,9 +7,11 @@
 mod allowance;
 mod selector;
 mod unknown_fields;
+mod wrong_type;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,6 +24,8 @@ pub use allowance::{Allowance, Block, PodPeer, Port, PortTarget, Traffic};
 pub use unknown_fields::unknown_fields;
 
 use crate::api::{Direction, IsolationTierSpec, Mode};
+
+const PRECEDENCES: RangeInclusive<i32> = 0..=1000;
 
 /// What identifies a tier, and what of its metadata decides.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -178,12 +182,11 @@ impl Tier {
     /// # Errors
     /// Everything that is wrong with it, not only the first thing.
     pub fn parse(identity: Arc<TierIdentity>, spec: &Value) -> Result<Self, Vec<Problem>> {
-        let spec = IsolationTierSpec::deserialize(spec)
-            .map_err(|error| vec![Problem::new("spec", format!("{error}; see kubectl explain isolationtier.spec"))])?;
+        let spec = IsolationTierSpec::deserialize(spec).map_err(|error| wrong_type::problems(spec, &error))?;
         let mut problems = Vec::new();
         check_name(&identity.name, &mut problems);
         let precedence = spec.precedence.unwrap_or_default();
-        if !(0..=1000).contains(&precedence) {
+        if !PRECEDENCES.contains(&precedence) {
             problems.push(Problem::new("spec.precedence", format!("{precedence} is outside 0 to 1000")));
         }
         let selector = selector::parse(&spec.namespace_selector, "spec.namespaceSelector", &mut problems);
