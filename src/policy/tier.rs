@@ -135,8 +135,7 @@ impl ParsedTier {
                 identity,
                 claim: Claim::parse(field(spec, "namespaceSelector"), field(spec, "precedence")),
                 mode: Mode::deserialize(field(spec, "mode")).ok(),
-                isolate: Option::<Vec<Direction>>::deserialize(field(spec, "isolate"))
-                    .map_or_else(|_| both_directions(), directions),
+                isolate: readable_directions(field(spec, "isolate")),
                 problems,
             }),
         }
@@ -212,8 +211,9 @@ impl Claim {
         let parsed = crate::api::LabelSelector::deserialize(selector).ok()?;
         let mut problems = Vec::new();
         let selector = selector::parse(&parsed, "spec.namespaceSelector", &mut problems)?;
+        // One outside the range does not rank either: -100 for 100 would hand the namespaces to a weaker tier.
         let precedence = Option::<i32>::deserialize(precedence).ok()?.unwrap_or_default();
-        problems.is_empty().then_some(Self { selector, precedence })
+        (problems.is_empty() && PRECEDENCES.contains(&precedence)).then_some(Self { selector, precedence })
     }
 }
 
@@ -229,6 +229,12 @@ fn check_name(name: &str, problems: &mut Vec<Problem>) {
 
 fn directions(listed: Option<Vec<Direction>>) -> BTreeSet<Direction> {
     listed.map_or_else(both_directions, |listed| listed.into_iter().collect())
+}
+
+/// Both where the list cannot be read or is empty: a typo never opens a direction.
+fn readable_directions(isolate: &Value) -> BTreeSet<Direction> {
+    let listed = Option::<Vec<Direction>>::deserialize(isolate).ok().flatten();
+    directions(listed.filter(|listed| !listed.is_empty()))
 }
 
 fn both_directions() -> BTreeSet<Direction> {

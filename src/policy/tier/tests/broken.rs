@@ -23,6 +23,8 @@ fn a_claim_that_cannot_be_read_is_none() {
     for spec in [
         json!({"precedence": "high"}),
         json!({"precedence": 1e12}),
+        json!({"precedence": 1001}),
+        json!({"precedence": -1}),
         json!({"namespaceSelector": null}),
         json!({"namespaceSelector": {"matchLabels": "a"}}),
         json!({"namespaceSelector": {"matchLabels": {"a b": "c"}}}),
@@ -45,7 +47,7 @@ fn a_mode_that_cannot_be_read_is_not_observe() {
 
 #[test]
 fn directions_that_cannot_be_read_are_both() {
-    for isolate in [json!("Ingress"), json!(["Ingres"])] {
+    for isolate in [json!("Ingress"), json!(["Ingres"]), json!([])] {
         assert_eq!(broken(json!({"isolate": isolate})).isolate, both_directions(), "{isolate}");
     }
 }
