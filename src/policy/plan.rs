@@ -209,7 +209,7 @@ impl Wanted<'_> {
 /// longer selects it. Those of deleted tiers are retained.
 fn left_behind(world: &World, observed: &ObservedPolicies) -> Vec<Removal> {
     let left = observed.iter().filter(|(_, live)| {
-        !live.deleting && live.marks.agreed_owner().is_some_and(|uid| world.is_live(uid))
+        !live.deleting && world.agreed_owner(&live.marks).is_some()
     });
     left.map(|(name, live)| removal(name, live, Cause::Pending)).collect()
 }
@@ -310,3 +310,6 @@ fn owners(tier: &TierIdentity, namespace: &Namespace) -> Vec<OwnerReference> {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests;
