@@ -10,7 +10,7 @@ use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, Written};
 use super::observed::ForeignMetadata;
 use super::{
-    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, PolicyName, RankedTier, RenderedPolicy,
+    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, RenderedPolicy,
     TierIdentity, World,
 };
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
@@ -206,10 +206,12 @@ impl Wanted<'_> {
 }
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
-/// longer selects it. Those of deleted tiers are retained.
+/// longer selects it. Those of deleted tiers are retained, and those of a tier that does not parse stay until
+/// it does.
 fn left_behind(world: &World, observed: &ObservedPolicies) -> Vec<Removal> {
     let left = observed.iter().filter(|(_, live)| {
-        !live.deleting && world.agreed_owner(&live.marks).is_some()
+        let owner = world.agreed_owner(&live.marks).map(|owner| &owner.tier);
+        !live.deleting && matches!(owner, Some(ParsedTier::Whole(_)))
     });
     left.map(|(name, live)| removal(name, live, Cause::Pending)).collect()
 }

@@ -36,6 +36,12 @@ fn what_a_deleted_tier_left_behind_is_retained() {
 }
 
 #[test]
+fn what_a_broken_tier_left_behind_stays_until_it_parses() {
+    let broken = || vec![selective("x", json!({"allow": [{"name": "a"}]}))];
+    assert_eq!(left(broken(), |_| {}), []);
+}
+
+#[test]
 fn marks_that_do_not_agree_are_nobodys() {
     let x = || vec![selective("x", json!({})), selective("y", json!({}))];
     assert_eq!(left(x(), |marks| marks.managed_by = false), []);
