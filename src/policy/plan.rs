@@ -1,11 +1,12 @@
 //! The whole: what has to be written in one namespace, in which order, and why.
 
+mod object;
+mod wanted;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-
+use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, Written};
 use super::observed::ForeignMetadata;
@@ -13,7 +14,6 @@ use super::{
     Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, RenderedPolicy,
     TierIdentity, World,
 };
-use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
 
 /// What has to change in a namespace. Nothing, where everything is right.
 ///
@@ -138,73 +138,6 @@ pub fn plan_governed(
     plan
 }
 
-/// One wanted policy, with everything that decides about it.
-struct Wanted<'a> {
-    world: &'a World,
-    tier: &'a Arc<TierIdentity>,
-    namespace: &'a Namespace,
-    name: &'a PolicyName,
-    policy: &'a Arc<RenderedPolicy>,
-    live: Option<&'a ObservedPolicy>,
-    written: Option<&'a Written>,
-}
-
-enum Decision {
-    Keep(Written),
-    Wait,
-    Write(Write),
-}
-
-impl Wanted<'_> {
-    fn decide(&self) -> Decision {
-        if let Some(live) = self.live {
-            if drift::in_sync(self.policy, self.tier, &self.namespace.uid, live) {
-                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(self.tier) });
-            }
-            let ours = self.written.is_some() || !live.marks.is_none();
-            if !self.policy.unresolved.is_empty() && ours && drift::as_last_written(live, self.written) {
-                // Unknown is not empty: the last good policy stays, for whichever tier it was written.
-                let tier = self.written.map_or(self.tier, |written| &written.tier);
-                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(tier) });
-            }
-        }
-        if !self.policy.unresolved.is_empty() && !self.may_close() {
-            return Decision::Wait;
-        }
-        Decision::Write(self.write())
-    }
-
-    /// Whether a policy that lacks an unresolved allowance may be written. A workload that already runs and
-    /// was never isolated is not cut off by a first enforcement that cannot see what it needs.
-    fn may_close(&self) -> bool {
-        if self.name.baseline_direction().is_none() {
-            // An extra only adds to its base, unless somebody changed the one that stands.
-            return self.live.is_some();
-        }
-        let isolated_before = self.written.is_some() || self.live.is_some_and(|live| !live.marks.is_none());
-        let younger = match (self.namespace.created, self.tier.created) {
-            (Some(namespace), Some(tier)) => namespace >= tier,
-            _ => false,
-        };
-        isolated_before || younger
-    }
-
-    fn write(&self) -> Write {
-        let (action, cause) = match self.live {
-            None => (Action::Create, if self.written.is_some() { Cause::Drift(drift::DriftKind::Missing) } else { Cause::Pending }),
-            Some(live) => {
-                let action = Action::Replace {
-                    resource_version: live.resource_version.clone(),
-                    uid: live.uid.clone(),
-                    foreign: live.foreign.clone(),
-                };
-                (action, drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written))
-            }
-        };
-        Write { name: self.name.clone(), policy: Arc::clone(self.policy), tier: Arc::clone(self.tier), action, cause }
-    }
-}
-
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
 /// longer selects it. Those of deleted tiers are retained, and those of a tier that does not parse stay until
 /// it does.
@@ -250,67 +183,6 @@ impl Plan {
             Cause::Pending | Cause::TakenOver => None,
         })
     }
-}
-
-impl Write {
-    /// The complete object. Labels come from a fixed list, never from tier or namespace: a copied tracking
-    /// label would make a GitOps tool prune it.
-    pub fn object(&self, namespace: &Namespace) -> NetworkPolicy {
-        let (foreign, uid, resource_version) = match &self.action {
-            Action::Create => (ForeignMetadata::default(), None, None),
-            Action::Replace { resource_version, uid, foreign } => {
-                let foreign = foreign.as_deref().cloned().unwrap_or_default();
-                (foreign, Some(uid.to_string()), Some(resource_version.to_string()))
-            }
-        };
-        let mut labels = foreign.labels;
-        labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
-        labels.insert(TIER_LABEL.to_owned(), self.tier.name.to_string());
-        let mut annotations = foreign.annotations;
-        annotations.insert(RENDERED_ANNOTATION.to_owned(), self.policy.digest.to_string());
-        NetworkPolicy {
-            metadata: ObjectMeta {
-                name: Some(self.name.to_string()),
-                namespace: Some(namespace.name.clone()),
-                labels: Some(labels),
-                annotations: Some(annotations),
-                owner_references: Some(owners(&self.tier, namespace)),
-                finalizers: (!foreign.finalizers.is_empty()).then_some(foreign.finalizers),
-                uid,
-                resource_version,
-                ..ObjectMeta::default()
-            },
-            spec: Some(self.policy.spec.clone()),
-        }
-    }
-
-    /// What is remembered once this is written.
-    pub fn written(&self) -> Written {
-        Written { spec: self.policy.digest, tier: Arc::clone(&self.tier) }
-    }
-}
-
-/// The tier, and the namespace itself: the garbage collector deletes only what has no owner left, so deleting
-/// the tier, in whichever cascade mode, or the CRD leaves the policy in place. `blockOwnerDeletion` stays
-/// unset: OwnerReferencesPermissionEnforcement would refuse it.
-fn owners(tier: &TierIdentity, namespace: &Namespace) -> Vec<OwnerReference> {
-    vec![
-        OwnerReference {
-            api_version: API_VERSION.to_owned(),
-            kind: String::from("IsolationTier"),
-            name: tier.name.to_string(),
-            uid: tier.uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        },
-        OwnerReference {
-            api_version: String::from("v1"),
-            kind: String::from("Namespace"),
-            name: namespace.name.clone(),
-            uid: namespace.uid.clone(),
-            ..OwnerReference::default()
-        },
-    ]
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! What is to be done about one policy that a tier wants.
+
+use std::sync::Arc;
+
+use super::{Action, Write};
+use crate::policy::drift::{self, Cause, Written};
+use crate::policy::{Namespace, ObservedPolicy, PolicyName, RenderedPolicy, TierIdentity, World};
+
+/// One wanted policy, with everything that decides about it.
+pub(super) struct Wanted<'a> {
+    pub(super) world: &'a World,
+    pub(super) tier: &'a Arc<TierIdentity>,
+    pub(super) namespace: &'a Namespace,
+    pub(super) name: &'a PolicyName,
+    pub(super) policy: &'a Arc<RenderedPolicy>,
+    pub(super) live: Option<&'a ObservedPolicy>,
+    pub(super) written: Option<&'a Written>,
+}
+
+pub(super) enum Decision {
+    Keep(Written),
+    Wait,
+    Write(Write),
+}
+
+impl Wanted<'_> {
+    pub(super) fn decide(&self) -> Decision {
+        if let Some(live) = self.live {
+            if drift::in_sync(self.policy, self.tier, &self.namespace.uid, live) {
+                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(self.tier) });
+            }
+            let ours = self.written.is_some() || !live.marks.is_none();
+            if !self.policy.unresolved.is_empty() && ours && drift::as_last_written(live, self.written) {
+                // Unknown is not empty: the last good policy stays, for whichever tier it was written.
+                let tier = self.written.map_or(self.tier, |written| &written.tier);
+                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(tier) });
+            }
+        }
+        if !self.policy.unresolved.is_empty() && !self.may_close() {
+            return Decision::Wait;
+        }
+        Decision::Write(self.write())
+    }
+
+    /// Whether a policy that lacks an unresolved allowance may be written. A workload that already runs and
+    /// was never isolated is not cut off by a first enforcement that cannot see what it needs.
+    fn may_close(&self) -> bool {
+        if self.name.baseline_direction().is_none() {
+            // An extra only adds to its base, unless somebody changed the one that stands.
+            return self.live.is_some();
+        }
+        let isolated_before = self.written.is_some() || self.live.is_some_and(|live| !live.marks.is_none());
+        let younger = match (self.namespace.created, self.tier.created) {
+            (Some(namespace), Some(tier)) => namespace >= tier,
+            _ => false,
+        };
+        isolated_before || younger
+    }
+
+    fn write(&self) -> Write {
+        let (action, cause) = match self.live {
+            None => (Action::Create, if self.written.is_some() { Cause::Drift(drift::DriftKind::Missing) } else { Cause::Pending }),
+            Some(live) => {
+                let action = Action::Replace {
+                    resource_version: live.resource_version.clone(),
+                    uid: live.uid.clone(),
+                    foreign: live.foreign.clone(),
+                };
+                (action, drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written))
+            }
+        };
+        Write { name: self.name.clone(), policy: Arc::clone(self.policy), tier: Arc::clone(self.tier), action, cause }
+    }
+}
