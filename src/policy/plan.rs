@@ -3,12 +3,13 @@
 mod object;
 mod wanted;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
-use super::drift::{self, Cause, Written};
+use super::drift::{self, Cause, DriftKind, Written};
 use super::observed::ForeignMetadata;
 use super::{
     Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, RenderedPolicy,
@@ -84,7 +85,6 @@ pub fn plan(
     observed: &ObservedPolicies,
     record: Option<&NamespaceRecord>,
 ) -> Plan {
-    let record = record.filter(|record| record.namespace_uid == namespace.uid);
     plan_assigned(world, &assign(world, namespace, observed), namespace, observed, record)
 }
 
@@ -113,8 +113,9 @@ pub fn plan_governed(
 ) -> Plan {
     let mut plan = Plan::default();
     let tier = governor.tier.identity();
+    let last_written = last_written(namespace, observed, record);
     for (name, policy) in &governor.rendered.policies {
-        let written = record.and_then(|record| record.written.get(name));
+        let written = last_written.get(name);
         let live = observed.get(name);
         let wanted = Wanted { world, tier, namespace, name, policy, live, written };
         match wanted.decide() {
@@ -130,12 +131,30 @@ pub fn plan_governed(
         let surplus = surplus.filter(|(_, live)| !live.deleting);
         plan.removals = surplus
             .map(|(name, live)| {
-                let written = record.and_then(|record| record.written.get(name));
-                removal(name, live, drift::cause_of_surplus(&namespace.uid, live, written, record.is_some()))
+                let ours = last_written.contains_key(name);
+                removal(name, live, if ours { Cause::Pending } else { Cause::Drift(DriftKind::Surplus) })
             })
             .collect();
     }
     plan
+}
+
+/// What was last written under each name: remembered, if an earlier plan of this process governed the
+/// namespace, and otherwise what the marks tell.
+fn last_written<'a>(
+    namespace: &Namespace,
+    observed: &ObservedPolicies,
+    record: Option<&'a NamespaceRecord>,
+) -> Cow<'a, BTreeMap<PolicyName, Written>> {
+    // A recreated namespace starts anew, and one that nobody governed meanwhile was not looked after.
+    let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
+    let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
+        Some((name.clone(), drift::written_by_marks(live, &namespace.uid)?))
+    };
+    match record {
+        Some(record) => Cow::Borrowed(&record.written),
+        None => Cow::Owned(observed.iter().filter_map(by_marks).collect()),
+    }
 }
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
@@ -175,7 +194,7 @@ impl Plan {
     }
 
     /// The drift among the changes.
-    pub fn drift(&self) -> impl Iterator<Item = (&PolicyName, drift::DriftKind)> {
+    pub fn drift(&self) -> impl Iterator<Item = (&PolicyName, DriftKind)> {
         let writes = self.writes().map(|write| (&write.name, write.cause));
         let removals = self.removals.iter().map(|removal| (&removal.name, removal.cause));
         writes.chain(removals).filter_map(|(name, cause)| match cause {

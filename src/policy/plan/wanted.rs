@@ -29,11 +29,10 @@ impl Wanted<'_> {
             if drift::in_sync(self.policy, self.tier, &self.namespace.uid, live) {
                 return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(self.tier) });
             }
-            let ours = self.written.is_some() || !live.marks.is_none();
-            if !self.policy.unresolved.is_empty() && ours && drift::as_last_written(live, self.written) {
-                // Unknown is not empty: the last good policy stays, for whichever tier it was written.
-                let tier = self.written.map_or(self.tier, |written| &written.tier);
-                return Decision::Keep(Written { spec: live.spec, tier: Arc::clone(tier) });
+            // Unknown is not empty: the last good policy stays, for whichever tier it was written.
+            let last_good = self.written.filter(|written| written.spec == live.spec);
+            if let Some(written) = last_good.filter(|_| !self.policy.unresolved.is_empty()) {
+                return Decision::Keep(written.clone());
             }
         }
         if !self.policy.unresolved.is_empty() && !self.may_close() {
