@@ -11,10 +11,12 @@ use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, DriftKind, Written};
 use super::observed::ForeignMetadata;
+use super::render::emptied;
 use super::{
-    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, RenderedPolicy,
-    TierIdentity, World,
+    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, Rendered,
+    RenderedPolicy, TierIdentity, World,
 };
+use crate::api::Direction;
 
 /// What has to change in a namespace. Nothing, where everything is right.
 ///
@@ -22,14 +24,18 @@ use super::{
 /// extra allowances stand, and nothing is pruned unless every write succeeded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Policies for some pods only.
+    /// Policies for some pods only, and what is emptied because it cannot be deleted.
     pub extras: Vec<Write>,
     /// Base policies. One that is missing is written whatever else fails.
     pub bases: Vec<Write>,
     /// Policies that are no longer wanted.
     pub removals: Vec<Removal>,
-    /// Wanted policies that are in place: with what was written, everything we answer for.
+    /// Policies that are in place, or kept as they were last written: with what is written now, everything we
+    /// answer for.
     pub in_place: BTreeMap<PolicyName, Written>,
+    /// What was last written under names that are not in place: still remembered while a change to them did
+    /// not succeed.
+    pub unsettled: BTreeMap<PolicyName, Written>,
     /// Directions that wait for an allowance to resolve, because a running workload would be cut off.
     pub waiting: Vec<PolicyName>,
 }
@@ -112,30 +118,30 @@ pub fn plan_governed(
     record: Option<&NamespaceRecord>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let tier = governor.tier.identity();
     let last_written = last_written(namespace, observed, record);
-    for (name, policy) in &governor.rendered.policies {
-        let written = last_written.get(name);
-        let live = observed.get(name);
-        let wanted = Wanted { world, tier, namespace, name, policy, live, written };
+    let Rendered { policies, heals_only, .. } = &*governor.rendered;
+    let (bases, extras): (Vec<_>, Vec<_>) = policies.iter().partition(|(name, _)| name.baseline_direction().is_some());
+    for (name, policy) in bases.into_iter().chain(extras) {
+        let (live, written) = (observed.get(name), last_written.get(name));
+        let tier = governor.tier.identity();
+        let wanted = Wanted { world, tier, namespace, name, policy, live, written, heals_only: *heals_only };
+        let base = name.baseline_direction().is_some();
         match wanted.decide() {
+            // Alone, an extra would isolate its pods from what their base allows.
+            _ if !base && plan.waiting.contains(&PolicyName::baseline(policy.direction)) && live.is_none() => {}
             Decision::Keep(in_place) => _ = plan.in_place.insert(name.clone(), in_place),
-            Decision::Wait if name.baseline_direction().is_some() => plan.waiting.push(name.clone()),
+            Decision::Wait if base => plan.waiting.push(name.clone()),
             Decision::Wait => {}
-            Decision::Write(write) if name.baseline_direction().is_some() => plan.bases.push(write),
+            Decision::Write(write) if base => plan.bases.push(write),
             Decision::Write(write) => plan.extras.push(write),
         }
     }
-    if !governor.rendered.keeps_everything {
-        let surplus = observed.iter().filter(|(name, _)| !governor.rendered.policies.contains_key(name));
-        let surplus = surplus.filter(|(_, live)| !live.deleting);
-        plan.removals = surplus
-            .map(|(name, live)| {
-                let ours = last_written.contains_key(name);
-                removal(name, live, if ours { Cause::Pending } else { Cause::Drift(DriftKind::Surplus) })
-            })
-            .collect();
+    for (name, live) in observed.iter().filter(|(name, _)| !policies.contains_key(name)) {
+        plan.clear_away(governor, name, live, last_written.get(name));
     }
+    let standing = |name: &PolicyName| policies.contains_key(name) || observed.contains_key(name);
+    let unsettled = last_written.iter().filter(|(name, _)| standing(name) && !plan.in_place.contains_key(*name));
+    plan.unsettled = unsettled.map(|(name, written)| (name.clone(), written.clone())).collect();
     plan
 }
 
@@ -154,6 +160,16 @@ fn last_written<'a>(
     match record {
         Some(record) => Cow::Borrowed(&record.written),
         None => Cow::Owned(observed.iter().filter_map(by_marks).collect()),
+    }
+}
+
+impl Action {
+    fn over(live: &ObservedPolicy) -> Self {
+        Self::Replace {
+            resource_version: live.resource_version.clone(),
+            uid: live.uid.clone(),
+            foreign: live.foreign.clone(),
+        }
     }
 }
 
@@ -178,6 +194,38 @@ fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause) -> Removal {
 }
 
 impl Plan {
+    /// What to do about a policy that stands under a reserved name and is not wanted.
+    fn clear_away(&mut self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: Option<&Written>) {
+        if let Some(written) = written.filter(|written| self.keeps(governor, name, live, written)) {
+            self.in_place.insert(name.clone(), written.clone());
+            return;
+        }
+        let cause = if written.is_some() { Cause::Pending } else { Cause::Drift(DriftKind::Surplus) };
+        if !live.deleting {
+            self.removals.push(removal(name, live, cause));
+            return;
+        }
+        // A finalizer can hold it for ever, and it has its effect as long as it stands.
+        let policy = emptied(name.baseline_direction().unwrap_or(Direction::Ingress));
+        if live.spec != policy.digest {
+            let tier = Arc::clone(governor.tier.identity());
+            self.extras.push(Write { name: name.clone(), policy: Arc::new(policy), tier, action: Action::over(live), cause });
+        }
+    }
+
+    /// Whether a policy that we wrote stays although it is not wanted.
+    fn keeps(&self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: &Written) -> bool {
+        // It was deleted already, but emptying it opens its direction.
+        let held_base = live.deleting && live.spec == written.spec && name.baseline_direction().is_some();
+        // A hand-over that waits for an allowance leaves the set of the other tier whole: without its extras, its
+        // base would cut off the pods that they are for.
+        let handed_over = |(base, kept): (&PolicyName, &Written)| {
+            let other = kept.tier.uid != governor.tier.identity().uid && kept.tier.uid == written.tier.uid;
+            other && base.baseline_direction().is_some()
+        };
+        governor.rendered.keeps_everything || held_base || self.in_place.iter().any(handed_over)
+    }
+
     /// Whether nothing is to be written or deleted.
     pub fn is_empty(&self) -> bool {
         self.extras.is_empty() && self.bases.is_empty() && self.removals.is_empty()

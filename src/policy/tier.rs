@@ -73,7 +73,7 @@ pub struct BrokenTier {
     pub identity: Arc<TierIdentity>,
     /// Absent where selector or precedence are what does not parse: then it keeps what carries its uid.
     pub claim: Option<Claim>,
-    /// Absent where the mode is what does not parse: then nothing is written for it.
+    /// Absent where the mode is what does not parse: then only what it had closed is kept closed.
     pub mode: Option<Mode>,
     /// The directions that it closes; both where that does not parse.
     pub isolate: BTreeSet<Direction>,

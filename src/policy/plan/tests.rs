@@ -1,13 +1,14 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::Direction;
 use crate::policy::fixture::{known_facts, namespace, observed, older_namespace, open_policy, stored, tier, world};
 use crate::policy::observed::{Marks, TierOwner};
 use crate::policy::{Fact, Facts, ParsedTier};
 
 mod drift_causes;
+mod hostile;
 mod ungoverned;
+mod unresolved;
 
 const BASE_EGRESS: &str = "cofferdam-baseline-egress";
 const BASE_INGRESS: &str = "cofferdam-baseline-ingress";

@@ -15,6 +15,7 @@ pub(super) struct Wanted<'a> {
     pub(super) policy: &'a Arc<RenderedPolicy>,
     pub(super) live: Option<&'a ObservedPolicy>,
     pub(super) written: Option<&'a Written>,
+    pub(super) heals_only: bool,
 }
 
 pub(super) enum Decision {
@@ -42,30 +43,28 @@ impl Wanted<'_> {
     }
 
     /// Whether a policy that lacks an unresolved allowance may be written. A workload that already runs and
-    /// was never isolated is not cut off by a first enforcement that cannot see what it needs.
+    /// was never isolated is not cut off by a first enforcement that cannot see what it needs. What stands
+    /// under a reserved name is replaced all the same: stripped of its marks, ours looks like anybody's.
     fn may_close(&self) -> bool {
-        if self.name.baseline_direction().is_none() {
-            // An extra only adds to its base, unless somebody changed the one that stands.
-            return self.live.is_some();
+        if self.live.is_some() {
+            return true;
         }
-        let isolated_before = self.written.is_some() || self.live.is_some_and(|live| !live.marks.is_none());
+        if self.name.baseline_direction().is_none() {
+            // An extra only adds to its base.
+            return false;
+        }
         let younger = match (self.namespace.created, self.tier.created) {
             (Some(namespace), Some(tier)) => namespace >= tier,
             _ => false,
         };
-        isolated_before || younger
+        self.written.is_some() || (younger && !self.heals_only)
     }
 
     fn write(&self) -> Write {
         let (action, cause) = match self.live {
             None => (Action::Create, if self.written.is_some() { Cause::Drift(drift::DriftKind::Missing) } else { Cause::Pending }),
             Some(live) => {
-                let action = Action::Replace {
-                    resource_version: live.resource_version.clone(),
-                    uid: live.uid.clone(),
-                    foreign: live.foreign.clone(),
-                };
-                (action, drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written))
+                (Action::over(live), drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written))
             }
         };
         Write { name: self.name.clone(), policy: Arc::clone(self.policy), tier: Arc::clone(self.tier), action, cause }
