@@ -24,6 +24,9 @@ pub mod tier;
 pub mod words;
 pub mod world;
 
+#[cfg(test)]
+mod fixture;
+
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;
 pub use drift::{Cause, DriftKind};

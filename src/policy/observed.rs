@@ -84,7 +84,9 @@ impl ObservedPolicy {
             .owner_references
             .unwrap_or_default()
             .into_iter()
-            .for_each(|owner| marks.read_owner(owner));
+            .for_each(|owner| {
+                marks.read_owner(owner, metadata.namespace.as_deref());
+            });
         let finalizers = metadata.finalizers.unwrap_or_default();
         let foreign = ForeignMetadata {
             labels,
@@ -104,7 +106,7 @@ impl ObservedPolicy {
 }
 
 impl Marks {
-    fn read_owner(&mut self, owner: OwnerReference) {
+    fn read_owner(&mut self, owner: OwnerReference, namespace: Option<&str>) {
         let unflagged = owner.block_owner_deletion.is_none();
         let controller = owner.controller == Some(true);
         match (owner.api_version.as_str(), owner.kind.as_str()) {
@@ -114,7 +116,13 @@ impl Marks {
                     uid: owner.uid.into(),
                 });
             }
-            ("v1", "Namespace") if !controller && unflagged && self.namespace_owner.is_none() => {
+            // The garbage collector looks an owner up by its name, and takes a wrong one for gone.
+            ("v1", "Namespace")
+                if !controller
+                    && unflagged
+                    && self.namespace_owner.is_none()
+                    && namespace == Some(owner.name.as_str()) =>
+            {
                 self.namespace_owner = Some(owner.uid.into());
             }
             _ => self.strange_owners = true,
