@@ -6,7 +6,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
 use crate::api::names::{API_VERSION, FIELD_MANAGER};
-use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity};
+use crate::policy::{Namespace, PolicyName, TierIdentity};
 
 /// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
 /// illustrate it.
@@ -37,15 +37,9 @@ impl Events {
         (Self { sender }, publishing)
     }
 
-    /// A drift was healed.
-    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, kind: DriftKind) {
-        let what = match kind {
-            DriftKind::Missing => "was deleted and is back",
-            DriftKind::Modified => "was changed and is as rendered again",
-            DriftKind::Disowned => "had lost our labels, annotation or owners and has them again",
-            DriftKind::Surplus => "stood under a reserved name and was deleted",
-        };
-        let note = format!("NetworkPolicy {}/{policy} {what}", namespace.name);
+    /// A drift was healed; `what` says what had happened.
+    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, what: &str) {
+        let note = format!("NetworkPolicy {}/{policy} is healed; it was {what}", namespace.name);
         self.publish("DriftHealed", "Heal", note, tier, namespace, policy);
     }
 
