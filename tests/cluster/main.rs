@@ -5,7 +5,9 @@
 
 mod assignment;
 mod converge;
+mod drift;
 mod harness;
 mod harness_itself;
 mod installation;
 mod schema;
+mod tenants;
