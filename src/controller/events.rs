@@ -6,7 +6,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
 use crate::api::names::{API_VERSION, FIELD_MANAGER};
-use crate::policy::{Namespace, PolicyName, TierIdentity};
+use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity};
 
 /// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
 /// illustrate it.
@@ -38,9 +38,22 @@ impl Events {
     }
 
     /// A drift was healed; `what` says what had happened.
-    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, what: &str) {
-        let note = format!("NetworkPolicy {}/{policy} is healed; it was {what}", namespace.name);
-        self.publish("DriftHealed", "Heal", note, tier, namespace, policy);
+    pub(super) fn healed(
+        &self,
+        tier: &TierIdentity,
+        namespace: &Namespace,
+        policy: &PolicyName,
+        kind: DriftKind,
+        what: &str,
+    ) {
+        let (action, now) = match kind {
+            DriftKind::Missing => ("Recreate", "is back"),
+            DriftKind::Modified => ("Restore", "is as rendered again"),
+            DriftKind::Disowned => ("MarkAgain", "is marked as ours again"),
+            DriftKind::Surplus => ("Delete", "was deleted"),
+        };
+        let note = format!("NetworkPolicy {}/{policy} {now}; it was {what}", namespace.name);
+        self.publish("DriftHealed", action, note, tier, namespace, policy);
     }
 
     /// A policy that stood under a reserved name was taken over.
@@ -55,9 +68,18 @@ impl Events {
     /// A tier's summary condition changed.
     pub(super) fn condition_changed(&self, tier: &TierIdentity, ready: bool, reason: &str, message: &str) {
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        self.send(type_, reason, "Reconcile", message.to_owned(), tier_reference(tier));
+        self.send(
+            type_,
+            reason,
+            "Reconcile",
+            message.to_owned(),
+            tier_reference(tier),
+            None,
+        );
     }
 
+    /// One Event about the policy and one about the tier. Each names the other as related, and the action tells the
+    /// kinds of drift apart: Events that agree in all of these are one Event, which keeps its first note.
     fn publish(
         &self,
         reason: &str,
@@ -67,17 +89,28 @@ impl Events {
         namespace: &Namespace,
         policy: &PolicyName,
     ) {
+        let (policy, tier) = (policy_reference(namespace, policy), tier_reference(tier));
+        let related = Some(tier.clone());
         self.send(
             EventType::Warning,
             reason,
             action,
             note.clone(),
-            policy_reference(namespace, policy),
+            policy.clone(),
+            related,
         );
-        self.send(EventType::Warning, reason, action, note, tier_reference(tier));
+        self.send(EventType::Warning, reason, action, note, tier, Some(policy));
     }
 
-    fn send(&self, type_: EventType, reason: &str, action: &str, note: String, regarding: ObjectReference) {
+    fn send(
+        &self,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: String,
+        regarding: ObjectReference,
+        related: Option<ObjectReference>,
+    ) {
         // The API server takes at most 1024 bytes of note.
         let note: String = note.chars().take(500).collect();
         let event = Event {
@@ -85,7 +118,7 @@ impl Events {
             reason: reason.to_owned(),
             note: Some(note),
             action: action.to_owned(),
-            secondary: None,
+            secondary: related,
         };
         if self.sender.try_send((event, regarding)).is_err() {
             tracing::debug!("too many Events wait to be published; one was dropped");

@@ -129,7 +129,7 @@ impl Reconciler {
                 self.metrics.drift_corrected(&tier.name, kind.as_str(), Some(took));
                 let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
                 tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
-                self.events.healed(tier, &view.namespace, policy, &what);
+                self.events.healed(tier, &view.namespace, policy, kind, &what);
             }
         }
         for policy in plan.taken_over().filter(|policy| outcome.committed.contains(policy)) {
