@@ -8,4 +8,8 @@ mod converge;
 mod harness;
 mod harness_itself;
 mod installation;
+mod namespace_lifecycle;
+mod observe;
+mod rendered;
 mod schema;
+mod tier_lifecycle;
