@@ -120,7 +120,7 @@ impl Store {
     /// annotation that fits.
     pub fn tamper(&mut self, index: usize, spec: Option<Value>) {
         let reserved = self.policies.keys().filter(|name| PolicyName::reserved(name).is_some());
-        let Some(name) = reserved.cloned().nth(index) else {
+        let Some(name) = reserved.nth(index).cloned() else {
             return;
         };
         let mut policy = self.policies.remove(&name).unwrap();
