@@ -79,7 +79,11 @@ async fn is_healed_as_disowned(prefix: &str, changes: &[Value]) {
         governed.is_healed(controller, "disowned", count).await;
     }
     governed
-        .is_announced(INGRESS, "DriftHealed", "had lost our labels, annotation or owners")
+        .is_announced(
+            INGRESS,
+            "DriftHealed",
+            "is marked as ours again; it was stripped of our marks",
+        )
         .await;
     governed.is_protected().await;
     governed.verdict().await;
