@@ -5,6 +5,7 @@
 
 mod assignment;
 mod converge;
+mod facts;
 mod harness;
 mod harness_itself;
 mod installation;
