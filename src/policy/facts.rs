@@ -99,7 +99,7 @@ impl Fact<DnsFacts> {
         let slice_ports = slices.iter().flat_map(|slice| slice.ports.iter().flatten());
         let pod_ports: BTreeSet<_> = slice_ports
             .filter(|port| names.contains(port.name.as_deref().unwrap_or_default()))
-            .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
+            .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port?)?)))
             .collect();
         let pod_labels = spec.selector.clone().unwrap_or_default();
         let endpoints = if pod_labels.is_empty() {
@@ -134,7 +134,7 @@ impl Fact<ApiServerFacts> {
                 .ports
                 .iter()
                 .flatten()
-                .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
+                .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port?)?)))
                 .collect();
             let addresses: BTreeSet<_> = addresses(slice).collect();
             if !ports.is_empty() && !addresses.is_empty() {
@@ -154,10 +154,17 @@ impl Fact<ApiServerFacts> {
             .ports
             .iter()
             .flatten()
-            .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port).ok()?)));
+            .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port)?)));
+        let service_ports = service_ports.collect::<BTreeSet<_>>();
+        if service_ports.is_empty() {
+            // A rule without ports would mean every port.
+            return Self::Unknown(String::from(
+                "expected the ports of the Service default/kubernetes, found none",
+            ));
+        }
         Self::Known(ApiServerFacts {
             endpoints,
-            service_ports: service_ports.collect(),
+            service_ports,
             cluster_ips: cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref()),
         })
     }
@@ -169,6 +176,12 @@ fn protocol(name: Option<&str>) -> Protocol {
         Some("SCTP") => Protocol::SCTP,
         _ => Protocol::TCP,
     }
+}
+
+/// EndpointSlices are not held to port numbers by the API server, NetworkPolicies are: one 0 would have every
+/// write refused.
+fn port_number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number > 0)
 }
 
 /// Endpoints that are not ready stay in: an API server that is restarting must not be cut off as it returns.

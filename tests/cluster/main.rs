@@ -5,6 +5,7 @@
 
 mod assignment;
 mod converge;
+mod drift;
 mod facts;
 mod harness;
 mod harness_itself;
@@ -13,4 +14,5 @@ mod namespace_lifecycle;
 mod observe;
 mod rendered;
 mod schema;
+mod tenants;
 mod tier_lifecycle;

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::audit_event::AuditEvent;
 use super::control_plane::ControlPlane;
-use super::eventually::{PATIENCE, eventually};
+use super::eventually::{PATIENCE, eventually, holds_for};
 use super::identity::Identity;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -81,6 +82,25 @@ impl AuditLog {
         events
     }
 
+    /// Fails at the first write by `identity` within `duration`. For a control plane of its own: on the shared one there is
+    /// always somebody who gives the controller something to do.
+    pub async fn stays_quiet(&self, control_plane: &ControlPlane, identity: Identity, duration: Duration) {
+        let mark = self.settled(control_plane).await.len();
+        holds_for(&format!("{identity:?} writes nothing"), duration, || async {
+            let writes: Vec<String> = self
+                .writes_since(mark, identity)
+                .iter()
+                .map(|event| event.summary())
+                .collect();
+            if writes.is_empty() {
+                Ok(())
+            } else {
+                Err(writes.join("\n"))
+            }
+        })
+        .await;
+    }
+
     /// Every (qualified resource, verb) that `identity` used, running watches included.
     pub fn verbs_used_by(&self, identity: Identity) -> BTreeSet<(String, String)> {
         self.events()
@@ -90,7 +110,8 @@ impl AuditLog {
             .collect()
     }
 
-    /// Requests by `identity` that a missing permission refused.
+    /// Requests by `identity` that a missing permission refused. On the shared control plane the tests of the harness make
+    /// some on purpose; there, an [`super::Observer`] looks at a scenario's own namespaces.
     pub fn missing_permissions_of(&self, identity: Identity) -> Vec<Arc<AuditEvent>> {
         let mut events = self.events();
         events.retain(|event| event.user == identity.user() && event.is_missing_permission());

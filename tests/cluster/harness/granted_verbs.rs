@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, Client};
 
+use super::control_plane::ControlPlane;
+use super::identity::Identity;
+
 /// Every (qualified resource, verb) of a ClusterRole's rules.
 pub async fn granted_verbs(admin: Client, cluster_role: &str) -> BTreeSet<(String, String)> {
     let role = Api::<ClusterRole>::all(admin)
@@ -25,4 +28,13 @@ pub async fn granted_verbs(admin: Client, cluster_role: &str) -> BTreeSet<(Strin
         }
     }
     granted
+}
+
+/// What the shipped ClusterRole grants and the controller has not used so far. For a control plane of its own, at the end
+/// of a scenario that makes the controller do everything it ever does: on the shared one others borrow its identity.
+pub async fn unused_verbs(control_plane: &ControlPlane) -> BTreeSet<(String, String)> {
+    control_plane.audit_log().settled(control_plane).await;
+    let used = control_plane.audit_log().verbs_used_by(Identity::Controller);
+    let granted = granted_verbs(control_plane.admin().await, "cofferdam-controller").await;
+    granted.difference(&used).cloned().collect()
 }

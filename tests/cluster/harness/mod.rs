@@ -25,6 +25,7 @@ pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
 pub mod scenario_namespaces;
+pub mod scenario_policies;
 pub mod scenario_tiers;
 pub mod server_processes;
 
