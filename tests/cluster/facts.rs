@@ -41,7 +41,10 @@ async fn policies_follow_the_api_server_and_the_dns_ports() {
     let start = mark(&control_plane).await;
     let moved = json!({"endpoints": [{"addresses": ["192.0.2.77"]}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]});
     patch_slice(&admin, "default", "kubernetes", moved).await;
-    let rules = eventually_allows(&admin, "follows", extra, &names, "192.0.2.77/32", 7443).await;
+    let rules = eventually_rules(&admin, "follows", extra, &names, |rules| {
+        allows(rules, "192.0.2.77/32", 7443)
+    })
+    .await;
     assert!(!rules.to_string().contains("192.0.2.10"), "the old address: {rules}");
     assert_eq!(
         settled_writes(&control_plane, start, "follows").await,
@@ -68,14 +71,12 @@ async fn policies_follow_the_api_server_and_the_dns_ports() {
         {"name": "metrics", "port": 9153, "protocol": "TCP"},
     ]});
     patch_slice(&admin, "kube-system", "kube-dns-a", listening).await;
-    let rules = eventually_allows(&admin, "follows", EGRESS, &names, "10.0.0.10/32", 53).await;
-    assert_eq!(
-        ports_of_pods(&rules),
-        json!([
-            {"port": 5354, "protocol": "TCP"},
-            {"port": 5353, "protocol": "UDP"},
-        ])
-    );
+    let numbers = json!([{"port": 5354, "protocol": "TCP"}, {"port": 5353, "protocol": "UDP"}]);
+    let rules = eventually_rules(&admin, "follows", EGRESS, &names, |rules| {
+        ports_of_pods(rules) == numbers
+    })
+    .await;
+    assert!(allows(&rules, "10.0.0.10/32", 53), "the Service's own port: {rules}");
     let writes = settled_writes(&control_plane, start, "follows").await;
     // Between the two edits the names do not agree, and the last good policy stays.
     assert_eq!(writes, [format!("update {EGRESS}")]);
@@ -116,7 +117,10 @@ async fn when_dns_vanishes_the_last_good_policy_stays_and_newcomers_are_denied()
 
     let back = mark(&control_plane).await;
     crate::harness::cluster_facts::create(&control_plane);
-    eventually_allows(&admin, "new", EGRESS, &BOTH_BASES, "10.0.0.10/32", 53).await;
+    eventually_rules(&admin, "new", EGRESS, &BOTH_BASES, |rules| {
+        allows(rules, "10.0.0.10/32", 53)
+    })
+    .await;
     assert_eq!(settled_writes(&control_plane, back, "old").await, NONE);
     eventually_ready(&admin, "vanishes").await;
     Observer::of(["old", "new"]).verdict(&control_plane).await;
@@ -169,7 +173,10 @@ async fn without_dns_an_older_namespace_waits_and_a_younger_one_is_denied_until_
         .kubectl_with_input(&["create", "--filename=-"], RESOLVER)
         .expect_success();
     for namespace in ["older", "younger"] {
-        let rules = eventually_allows(&admin, namespace, EGRESS, &BOTH_BASES, "10.0.0.53/32", 53).await;
+        let rules = eventually_rules(&admin, namespace, EGRESS, &BOTH_BASES, |rules| {
+            allows(rules, "10.0.0.53/32", 53)
+        })
+        .await;
         assert_eq!(ports_of_pods(&rules), json!([{"port": 5353, "protocol": "UDP"}]));
     }
     let status = eventually_ready(&admin, "unresolved").await;
@@ -261,39 +268,44 @@ async fn eventually_in_an_earlier_second(namespace: &Namespace) {
     .await;
 }
 
-// Waits until the policy has an egress rule with this block and this port; gives back all its egress rules.
-async fn eventually_allows(
+// Waits until the egress rules of a policy are as they should be; gives them back.
+async fn eventually_rules(
     admin: &Client,
     namespace: &str,
     policy: &str,
     names: &[&str],
-    cidr: &str,
-    port: u16,
+    condition: impl Fn(&Value) -> bool,
 ) -> Value {
     let policies = eventually_policies(admin, namespace, names, |policies| {
         let rules = egress_rules(policies, policy);
-        let has = |rule: &Value, pointer: &str, wanted: Value| {
-            let (list, field) = pointer.split_once('/').unwrap_or_default();
-            let mut items = rule[list].as_array().into_iter().flatten();
-            items.any(|item| item.pointer(&format!("/{field}")) == Some(&wanted))
-        };
-        let mut all = rules.as_array().into_iter().flatten();
-        let found = all.any(|rule| has(rule, "to/ipBlock/cidr", json!(cidr)) && has(rule, "ports/port", json!(port)));
-        if found { Ok(()) } else { Err(rules.to_string()) }
+        if condition(&rules) {
+            Ok(())
+        } else {
+            Err(rules.to_string())
+        }
     })
     .await;
     egress_rules(&policies, policy)
+}
+
+fn allows(rules: &Value, cidr: &str, port: u16) -> bool {
+    let has = |rule: &Value, list: &str, field: &str, wanted: Value| {
+        let mut items = rule[list].as_array().into_iter().flatten();
+        items.any(|item| item.pointer(field) == Some(&wanted))
+    };
+    let mut rules = rules.as_array().into_iter().flatten();
+    rules.any(|rule| has(rule, "to", "/ipBlock/cidr", json!(cidr)) && has(rule, "ports", "/port", json!(port)))
 }
 
 fn egress_rules(policies: &BTreeMap<String, NetworkPolicy>, policy: &str) -> Value {
     json!(policies[policy].spec.as_ref().unwrap().egress)
 }
 
-// The ports of the rule that names the pods behind the DNS Service.
+// The ports of the rule that names the pods behind the DNS Service; null where there is none.
 fn ports_of_pods(rules: &Value) -> Value {
-    let mut rules = rules.as_array().unwrap().iter();
+    let mut rules = rules.as_array().into_iter().flatten();
     let rule = rules.find(|rule| !rule["to"][0]["podSelector"].is_null());
-    rule.unwrap()["ports"].clone()
+    rule.map_or(Value::Null, |rule| rule["ports"].clone())
 }
 
 // Both directions closed, and nothing let through: no rules at all, let alone one without peers.
