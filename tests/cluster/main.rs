@@ -6,6 +6,7 @@
 mod assignment;
 mod converge;
 mod drift;
+mod facts;
 mod harness;
 mod harness_itself;
 mod installation;
