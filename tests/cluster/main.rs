@@ -6,6 +6,7 @@
 mod assignment;
 mod converge;
 mod drift;
+mod failure;
 mod harness;
 mod harness_itself;
 mod installation;
