@@ -9,6 +9,7 @@
 //! [`status`] (what is said of a tier).
 
 pub mod assign;
+pub mod attribution;
 pub mod digest;
 pub mod drift;
 pub mod facts;
@@ -23,6 +24,9 @@ pub mod tally;
 pub mod tier;
 pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod fixture;
 
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;
