@@ -7,4 +7,5 @@ mod converge;
 mod harness;
 mod harness_itself;
 mod installation;
+mod plan;
 mod schema;
