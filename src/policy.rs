@@ -9,6 +9,7 @@
 //! [`status`] (what is said of a tier).
 
 pub mod assign;
+pub mod attribution;
 pub mod digest;
 pub mod drift;
 pub mod facts;
@@ -21,7 +22,11 @@ pub mod render;
 pub mod status;
 pub mod tally;
 pub mod tier;
+pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod fixture;
 
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;

@@ -226,8 +226,8 @@ impl Cache {
         }
     }
 
-    /// A namespace was protected: its time to protection is known.
-    pub(super) fn protected(&self, namespace: &str) {
+    /// A namespace was protected, or nobody governs it: its time to protection is not measured any more.
+    pub(super) fn settled(&self, namespace: &str) {
         if let Some(known) = self.state().namespaces.get_mut(namespace) {
             known.appeared = None;
         }

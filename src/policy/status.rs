@@ -1,16 +1,11 @@
 //! What is said of a tier: kstatus conditions, counts and problems.
 
-pub mod words;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::tally::TierTally;
-use super::{ParsedTier, RankedTier, Unresolved};
+use super::tally::{MAX_PROBLEMS, TierTally};
+use super::{ParsedTier, RankedTier, Unresolved, words};
 use crate::api::{IsolationTierStatus, NamespaceProblem};
-
-/// The most problems that a status lists.
-pub(super) const MAX_PROBLEMS: usize = 10;
 
 /// How long an allowance may stay unresolved before the tier is stalled: a DNS rollout takes less.
 pub const STALLED_AFTER: SignedDuration = SignedDuration::from_secs(60);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
-use super::status::{MAX_PROBLEMS, words};
-use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World};
+use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
+
+/// The most problems that a status lists.
+pub(super) const MAX_PROBLEMS: usize = 10;
 use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// What all namespaces together say of one tier.
