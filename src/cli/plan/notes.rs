@@ -6,8 +6,8 @@ use super::emergency;
 use super::outlook::{Counts, Outlook};
 use super::table::in_words;
 use crate::api::{Direction, Preset};
-use crate::policy::status::{tier_problems, words};
-use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World};
+use crate::policy::status::tier_problems;
+use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World, words};
 
 /// Names in a sentence at most; the table has them all.
 const MOST_NAMES: usize = 5;
