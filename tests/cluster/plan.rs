@@ -63,11 +63,12 @@ async fn a_live_plan_says_what_the_controller_would_do_and_writes_nothing() {
     let refused = control_plane.audit_log().missing_permissions_of(Identity::Controller);
     assert!(refused.is_empty(), "{refused:?}");
 
+    what_kubectl_prints_is_planned_as_the_cluster_is(&control_plane);
     without_the_definition_a_first_tier_can_be_planned(&control_plane);
 }
 
 fn nothing_is_planned_for_the_tier_as_it_stands(control_plane: &ControlPlane) {
-    let file = write_tier(control_plane, "same.yaml", TIER);
+    let file = write_manifest(control_plane, "same.yaml", TIER);
     let same = plan(control_plane, &["-f", &file, "--live"]);
     assert_eq!(same.status.code(), Some(0), "{}", text(&same));
     assert!(same.stdout.is_empty(), "{}", text(&same));
@@ -75,7 +76,7 @@ fn nothing_is_planned_for_the_tier_as_it_stands(control_plane: &ControlPlane) {
 
 fn an_edit_in_a_file_is_planned_over_the_cluster(control_plane: &ControlPlane) {
     let edited = TIER.replace("  - {name: same, preset: SameNamespace}\n", "");
-    let file = write_tier(control_plane, "edited.yaml", &edited);
+    let file = write_manifest(control_plane, "edited.yaml", &edited);
     let change = plan(control_plane, &["-f", &file, "--live"]);
     assert_eq!(change.status.code(), Some(1), "{}", text(&change));
     let diff = String::from_utf8_lossy(&change.stdout);
@@ -97,6 +98,24 @@ fn an_edit_in_a_file_is_planned_over_the_cluster(control_plane: &ControlPlane) {
     );
 }
 
+fn what_kubectl_prints_is_planned_as_the_cluster_is(control_plane: &ControlPlane) {
+    let kinds = "isolationtiers,namespaces,networkpolicies,services,endpointslices";
+    let printed = control_plane
+        .kubectl(&[
+            "get",
+            kinds,
+            "--all-namespaces",
+            "--show-managed-fields",
+            "--output=yaml",
+        ])
+        .expect_success();
+    let file = write_manifest(control_plane, "printed.yaml", &printed);
+    let offline = plan(control_plane, &["-f", &file]);
+    assert_eq!(offline.status.code(), Some(0), "{}", text(&offline));
+    assert!(offline.stdout.is_empty(), "{}", text(&offline));
+    assert!(text(&offline).contains("nothing changes in"), "{}", text(&offline));
+}
+
 fn without_the_definition_a_first_tier_can_be_planned(control_plane: &ControlPlane) {
     control_plane
         .kubectl(&["delete", "crd", "isolationtiers.cofferdam.dev"])
@@ -108,14 +127,14 @@ fn without_the_definition_a_first_tier_can_be_planned(control_plane: &ControlPla
         "{}",
         text(&alone)
     );
-    let file = write_tier(control_plane, "first.yaml", TIER);
+    let file = write_manifest(control_plane, "first.yaml", TIER);
     let first = plan(control_plane, &["-f", &file, "--live", "-o", "table"]);
     assert_eq!(first.status.code(), Some(1), "{}", text(&first));
 }
 
-fn write_tier(control_plane: &ControlPlane, name: &str, tier: &str) -> String {
+fn write_manifest(control_plane: &ControlPlane, name: &str, manifest: &str) -> String {
     let path = control_plane.directory().join(name);
-    std::fs::write(&path, tier).expect("a file in the control plane's directory");
+    std::fs::write(&path, manifest).expect("a file in the control plane's directory");
     path.display().to_string()
 }
 
