@@ -7,6 +7,7 @@ mod assignment;
 mod converge;
 mod drift;
 mod facts;
+mod failure;
 mod harness;
 mod harness_itself;
 mod installation;

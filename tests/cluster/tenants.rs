@@ -265,9 +265,11 @@ async fn a_pruned_policy_that_a_finalizer_holds_is_deleted_once_and_emptied() {
     let spec = selecting(&governed.name, &without_mail.collect::<Vec<_>>().join("\n"));
     let start = mark(governed.control_plane).await;
     apply_tier(&governed.admin, &governed.name, &spec).await;
-    eventually("the extra is being deleted", PATIENCE, || async {
+    eventually("the extra is being deleted and selects no pod", PATIENCE, || async {
         let extra = governed.get(EXTRA).await;
-        if extra.metadata.deletion_timestamp.is_some() {
+        let pods = extra.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+        let emptied = pods.is_some_and(|pods| pods.match_expressions.is_some());
+        if extra.metadata.deletion_timestamp.is_some() && emptied {
             Ok(())
         } else {
             Err(format!("{:?}", extra.metadata))

@@ -7,7 +7,8 @@ use super::outlook::{Counts, Outlook};
 use super::table::in_words;
 use crate::api::{Direction, Preset};
 use crate::policy::status::tier_problems;
-use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World, words};
+use crate::policy::words;
+use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World};
 
 /// Names in a sentence at most; the table has them all.
 const MOST_NAMES: usize = 5;
