@@ -13,6 +13,7 @@ mod harness_itself;
 mod installation;
 mod namespace_lifecycle;
 mod observe;
+mod plan;
 mod rendered;
 mod schema;
 mod tenants;
