@@ -144,11 +144,12 @@ pub fn plan_governed(
         plan.removals = surplus
             .map(|(name, live)| {
                 let written = record.and_then(|record| record.written.get(name));
-                removal(
-                    name,
-                    live,
-                    drift::cause_of_surplus(&namespace.uid, live, written, record.is_some()),
-                )
+                let cause = if record.is_some_and(|record| record.to_prune.contains(name)) {
+                    Cause::Pending
+                } else {
+                    drift::cause_of_surplus(&namespace.uid, live, written, record.is_some())
+                };
+                removal(name, live, cause)
             })
             .collect();
     }

@@ -1,6 +1,6 @@
 //! What is remembered of a namespace between two plans of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -18,6 +18,9 @@ pub struct NamespaceRecord {
     pub governor: Option<Arc<TierIdentity>>,
     /// What we answer for: written by us, or seen in place.
     pub written: BTreeMap<PolicyName, Written>,
+    /// Policies of ours that are no longer wanted and still stand, because something failed before their turn: what
+    /// was no drift in the first plan is none in the next.
+    pub to_prune: BTreeSet<PolicyName>,
     /// Differences that somebody else made and that are not healed yet.
     pub drifted: BTreeMap<PolicyName, OpenDrift>,
     /// How it stands.
@@ -119,6 +122,10 @@ impl NamespaceRecord {
                 written.insert(removal.name.clone(), before.clone());
             }
         }
+        let to_prune = plan
+            .removals
+            .iter()
+            .filter(|removal| removal.cause == Cause::Pending && !committed(&removal.name));
         let governor = assignment
             .governor
             .tier()
@@ -142,6 +149,7 @@ impl NamespaceRecord {
                 (Some(_), None) if plan.waiting.is_empty() => NamespaceState::Protected,
                 (Some(_), None) => NamespaceState::Waiting,
             },
+            to_prune: to_prune.map(|removal| removal.name.clone()).collect(),
             drifted: drifted.collect(),
             governor,
             written,
