@@ -9,6 +9,7 @@
 //! [`status`] (what is said of a tier).
 
 pub mod assign;
+pub mod attribution;
 pub mod digest;
 pub mod drift;
 pub mod facts;

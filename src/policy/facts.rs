@@ -96,21 +96,29 @@ impl Fact<DnsFacts> {
                 "expected port {DNS_PORT} in Service {namespace}/{name}, found none"
             ));
         }
-        let slice_ports = slices.iter().flat_map(|slice| slice.ports.iter().flatten());
-        let pod_ports: BTreeSet<_> = slice_ports
-            .filter(|port| names.contains(port.name.as_deref().unwrap_or_default()))
-            .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port?)?)))
-            .collect();
+        let (mut lacking, mut pod_ports) = (names.clone(), BTreeSet::new());
+        for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
+            let name = port.name.as_deref().unwrap_or_default();
+            if let Some(number) = port.port.and_then(port_number).filter(|_| names.contains(name)) {
+                lacking.remove(name);
+                pod_ports.insert((protocol(port.protocol.as_deref()), number));
+            }
+        }
         let pod_labels = spec.selector.clone().unwrap_or_default();
         let endpoints = if pod_labels.is_empty() {
             slices.iter().flat_map(addresses).collect()
         } else {
             BTreeSet::new()
         };
-        if pod_ports.is_empty() || (pod_labels.is_empty() && endpoints.is_empty()) {
+        // The slices follow a changed Service a moment later: while a port lacks, its clients must not be cut off.
+        if !lacking.is_empty() || (pod_labels.is_empty() && endpoints.is_empty()) {
+            let named = match lacking.iter().copied().collect::<Vec<_>>().join(", ") {
+                lacking if pod_ports.is_empty() || lacking.is_empty() => String::new(),
+                lacking => format!(" named {lacking}"),
+            };
             return Self::Unknown(format!(
                 "expected the ports of Service {namespace}/{name} in its EndpointSlices \
-                 (label kubernetes.io/service-name={name}), found none; are its pods ready?"
+                 (label kubernetes.io/service-name={name}), found none{named}; are its pods ready?"
             ));
         }
         let cluster_ips = cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref());

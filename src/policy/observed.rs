@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::attribution::Evidence;
 use super::{PolicyName, SpecDigest};
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
 
@@ -12,7 +13,7 @@ use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNO
 pub type ObservedPolicies = BTreeMap<PolicyName, ObservedPolicy>;
 
 /// A live NetworkPolicy with a reserved name: digests and marks instead of the object.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ObservedPolicy {
     /// `metadata.uid`, the precondition of a delete.
     pub uid: Box<str>,
@@ -26,6 +27,8 @@ pub struct ObservedPolicy {
     pub deleting: bool,
     /// What other people wrote into its metadata: kept when it is healed.
     pub foreign: Option<Box<ForeignMetadata>>,
+    /// What explains a difference, kept while the policy is not as we wrote it.
+    pub evidence: Option<Box<Evidence>>,
 }
 
 /// The marks that we put on a policy, as they stand.
@@ -93,15 +96,31 @@ impl ObservedPolicy {
             annotations,
             finalizers,
         };
-        let observed = Self {
+        let spec = policy.spec.unwrap_or_default();
+        let mut observed = Self {
             uid: metadata.uid.unwrap_or_default().into(),
             resource_version: metadata.resource_version.unwrap_or_default().into(),
-            spec: SpecDigest::of(&policy.spec.unwrap_or_default()),
+            spec: SpecDigest::of(&spec),
             marks,
             deleting: metadata.deletion_timestamp.is_some(),
             foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),
+            evidence: None,
         };
+        if !observed.is_as_its_marks_say() {
+            observed.evidence = Some(Box::new(Evidence::read(metadata.managed_fields.as_deref(), &spec)));
+        }
         Some((name, observed))
+    }
+
+    /// Whether the marks are whole and the spec is the one that they speak of.
+    fn is_as_its_marks_say(&self) -> bool {
+        let marks = &self.marks;
+        marks.rendered == Some(self.spec)
+            && marks.managed_by
+            && marks.tier.is_some()
+            && marks.tier_owner.is_some()
+            && marks.namespace_owner.is_some()
+            && !marks.strange_owners
     }
 }
 

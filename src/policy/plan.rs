@@ -226,7 +226,8 @@ impl Plan {
             self.in_place.insert(name.clone(), written.clone());
             return;
         }
-        let cause = if written.is_some() {
+        let as_written = written.is_some_and(|written| written.spec == live.spec);
+        let cause = if as_written {
             Cause::Pending
         } else {
             Cause::Drift(DriftKind::Surplus)
@@ -237,8 +238,10 @@ impl Plan {
         }
         // A finalizer can hold it for ever, and it has its effect as long as it stands.
         let policy = emptied(name.baseline_direction().unwrap_or(Direction::Ingress));
-        if live.spec != policy.digest {
-            let tier = Arc::clone(governor.tier.identity());
+        let tier = Arc::clone(governor.tier.identity());
+        if live.spec == policy.digest {
+            self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
+        } else {
             self.extras.push(Write {
                 name: name.clone(),
                 policy: Arc::new(policy),

@@ -157,7 +157,7 @@ fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
 }
 
 /// Problems of the tier itself, whatever its namespaces.
-fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
+pub fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
     let mut problems: Vec<_> = unresolved(ranked)
         .into_iter()
         .map(|(reason, message)| NamespaceProblem {

@@ -74,6 +74,17 @@ fn a_named_target_port_gets_its_number_from_the_slices() {
 }
 
 #[test]
+fn a_port_that_no_slice_has_yet_makes_dns_unknown_rather_than_half_known() {
+    let mut service = kube_dns();
+    let ports = service.spec.as_mut().unwrap().ports.as_mut().unwrap();
+    ports[0].name = Some("dns-udp".into());
+    assert_unknown(
+        read_dns(Some(&service), &[dns_slice(53)]),
+        &["found none named dns-udp"],
+    );
+}
+
+#[test]
 fn openshift_maps_53_to_5353() {
     let service = service(
         json!({"selector": {"dns.operator.openshift.io/daemonset-dns": "default"},

@@ -42,19 +42,25 @@ fn a_hole_that_a_finalizer_holds_is_emptied() {
         (vec!["Exists", "DoesNotExist"], true)
     );
     // Once, until somebody fills it again.
-    let (name, mut emptied) = stored(object);
+    let (hole, mut emptied) = stored(object);
     emptied.deleting = true;
-    standing.insert(name, emptied);
+    standing.insert(hole.clone(), emptied);
     assert!(plan(&world, &namespace, &standing, None).is_empty());
-    assert!(
-        plan(
-            &world,
-            &namespace,
-            &standing,
-            Some(&record_of(&world, &namespace, &emptying))
-        )
-        .is_empty()
+    let second = plan(
+        &world,
+        &namespace,
+        &standing,
+        Some(&record_of(&world, &namespace, &emptying)),
     );
+    assert!(second.is_empty());
+    standing.get_mut(&hole).unwrap().spec = held(HOLE).1.spec;
+    let third = plan(
+        &world,
+        &namespace,
+        &standing,
+        Some(&record_of(&world, &namespace, &second)),
+    );
+    assert_eq!(causes(&third), [(HOLE, Cause::Drift(DriftKind::Surplus))]);
 }
 
 #[test]
