@@ -6,7 +6,8 @@ use super::emergency;
 use super::outlook::{Counts, Outlook};
 use super::table::in_words;
 use crate::api::{Direction, Preset};
-use crate::policy::status::{tier_problems, words};
+use crate::policy::status::tier_problems;
+use crate::policy::words;
 use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World};
 
 /// Names in a sentence at most; the table has them all.
