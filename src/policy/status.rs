@@ -131,16 +131,20 @@ impl Verdict {
             reason: words::RECONCILE_SUCCEEDED,
             message: if ranked.tier.is_observe() {
                 format!(
-                    "observing {} namespaces; nothing is written in mode Observe",
-                    counts.observed
+                    "{} observed; nothing is written in mode Observe",
+                    namespaces(counts.observed)
                 )
             } else {
-                format!("{} namespaces are protected", counts.protected)
+                format!("{} protected", namespaces(counts.protected))
             },
             reconciling: None,
             stalled: false,
         }
     }
+}
+
+fn namespaces(count: i64) -> String {
+    format!("{count} namespace{}", if count == 1 { "" } else { "s" })
 }
 
 /// Since when the status says `Ready=False` for this reason.

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod assignment;
+mod broken_tier;
 mod converge;
 mod drift;
 mod facts;
@@ -13,6 +14,7 @@ mod harness_itself;
 mod installation;
 mod namespace_lifecycle;
 mod observe;
+mod plan;
 mod prometheus;
 mod rendered;
 mod schema;
