@@ -172,12 +172,14 @@ impl Reconciler {
         plan: &Plan,
         outcome: &Outcome,
     ) {
+        // As it stands after the writes: nothing makes us look again to mend a report made from what stood before.
+        let observed = self.cache.observed(&view.namespace.name);
         let shadows = assignment.shadows.iter().map(|shadow| {
             let would = plan_governed(
                 &view.world,
                 shadow,
                 &view.namespace,
-                &view.observed,
+                &observed,
                 current(view, record),
             );
             Shadow::of(shadow.tier.identity(), &would)
