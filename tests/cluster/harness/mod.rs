@@ -23,6 +23,8 @@ pub mod observer;
 pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
+pub mod scenario_denial;
+pub mod scenario_mixed_world;
 pub mod scenario_namespaces;
 pub mod scenario_policies;
 pub mod scenario_tiers;
