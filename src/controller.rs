@@ -9,6 +9,7 @@ pub mod client;
 mod confirm;
 mod error;
 mod events;
+mod fact_sources;
 mod ledger;
 mod policy_index;
 pub mod queue;

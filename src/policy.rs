@@ -5,9 +5,12 @@
 //!
 //! Reading order: [`tier`] (what was written, parsed into what cannot be wrong), [`facts`] (what the cluster
 //! says), [`render`] (tier and facts to NetworkPolicies), [`assign`] (who governs a namespace), [`drift`]
-//! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`status`].
+//! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`tally`] and
+//! [`status`] (what is said of a tier).
 
 pub mod assign;
+pub mod attribution;
+pub mod contest;
 pub mod digest;
 pub mod drift;
 pub mod facts;
@@ -18,8 +21,13 @@ pub mod plan;
 pub mod record;
 pub mod render;
 pub mod status;
+pub mod tally;
 pub mod tier;
+pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod fixture;
 
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;

@@ -1,19 +1,19 @@
-//! Everything that was watched: plain synchronous steps from events to "these namespaces need a look".
+//! Everything that was watched, and what can be asked of it.
+
+mod events;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
 use tokio::sync::watch;
 
+pub(super) use self::events::NamespaceNews;
+use super::fact_sources::FactSources;
 use super::policy_index::PolicyIndex;
 use crate::policy::{
-    Exemptions, Fact, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier,
-    World, assign,
+    Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, World, assign,
 };
 
 /// What is watched, each with a cache of its own.
@@ -41,7 +41,6 @@ pub(super) struct Cache {
     state: Mutex<State>,
     /// Is told of each cache that completes.
     completed: watch::Sender<()>,
-    dns_service: (String, String),
 }
 
 #[derive(Debug)]
@@ -69,14 +68,6 @@ struct KnownNamespace {
     namespace: Arc<Namespace>,
     /// When a watch event first showed it; `None` if it was there when we came, or once it is protected.
     appeared: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct FactSources {
-    dns_service: Option<Service>,
-    dns_endpoints: BTreeMap<String, EndpointSlice>,
-    api_server_service: Option<Service>,
-    api_server_endpoints: BTreeMap<String, EndpointSlice>,
 }
 
 /// One namespace as it is seen at one moment, against one world.
@@ -126,14 +117,13 @@ impl Cache {
             tiers: BTreeMap::new(),
             namespaces: HashMap::new(),
             policies: PolicyIndex::default(),
-            sources: FactSources::default(),
+            sources: FactSources::new(dns_service),
             synced: BTreeSet::new(),
             failing: BTreeMap::new(),
         };
         Self {
             state: Mutex::new(state),
             completed: watch::Sender::new(()),
-            dns_service,
         }
     }
 
@@ -236,8 +226,8 @@ impl Cache {
         }
     }
 
-    /// A namespace was protected: its time to protection is known.
-    pub(super) fn protected(&self, namespace: &str) {
+    /// A namespace was protected, or nobody governs it: its time to protection is not measured any more.
+    pub(super) fn settled(&self, namespace: &str) {
         if let Some(known) = self.state().namespaces.get_mut(namespace) {
             known.appeared = None;
         }
@@ -282,209 +272,4 @@ impl Cache {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Events. Each returns the namespaces that need a look.
-impl Cache {
-    /// A tier is there, or changed.
-    pub(super) fn tier_applied(&self, tier: &DynamicObject) -> Vec<String> {
-        let known = KnownTier::read(tier);
-        self.change_world(|state| {
-            _ = state
-                .tiers
-                .insert(tier.metadata.name.clone().unwrap_or_default(), known)
-        })
-    }
-
-    /// A tier is gone.
-    pub(super) fn tier_deleted(&self, name: &str) -> Vec<String> {
-        self.change_world(|state| _ = state.tiers.remove(name))
-    }
-
-    /// These are all tiers.
-    pub(super) fn tiers_listed(&self, tiers: Vec<DynamicObject>) -> Vec<String> {
-        let known = tiers
-            .iter()
-            .map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));
-        let known = known.collect();
-        self.change_world(|state| state.tiers = known)
-    }
-
-    /// The DNS Service is there or gone.
-    pub(super) fn dns_service(&self, service: Option<Service>) -> Vec<String> {
-        self.change_world(|state| state.sources.dns_service = service)
-    }
-
-    /// The API server's Service is there or gone.
-    pub(super) fn api_server_service(&self, service: Option<Service>) -> Vec<String> {
-        self.change_world(|state| state.sources.api_server_service = service)
-    }
-
-    /// The EndpointSlices of the cluster's DNS changed.
-    pub(super) fn dns_endpoints(&self, change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>)) -> Vec<String> {
-        self.change_world(|state| change(&mut state.sources.dns_endpoints))
-    }
-
-    /// The EndpointSlices of the API server changed.
-    pub(super) fn api_server_endpoints(
-        &self,
-        change: impl FnOnce(&mut BTreeMap<String, EndpointSlice>),
-    ) -> Vec<String> {
-        self.change_world(|state| change(&mut state.sources.api_server_endpoints))
-    }
-
-    /// A namespace is there, or changed. Returns whether that matters, and whether it is new.
-    pub(super) fn namespace_applied<K>(&self, namespace: PartialObjectMeta<K>, seen: Option<Instant>) -> NamespaceNews {
-        let namespace = Namespace::from(namespace.metadata);
-        let mut state = self.state();
-        match state.namespaces.get_mut(&namespace.name) {
-            Some(known) if *known.namespace == namespace => NamespaceNews::Nothing,
-            Some(known) if known.namespace.uid == namespace.uid => {
-                known.namespace = Arc::new(namespace);
-                NamespaceNews::Changed
-            }
-            _ => {
-                let known = KnownNamespace {
-                    namespace: Arc::new(namespace),
-                    appeared: seen,
-                };
-                state.namespaces.insert(known.namespace.name.clone(), known);
-                NamespaceNews::Appeared
-            }
-        }
-    }
-
-    /// A namespace is gone.
-    pub(super) fn namespace_deleted(&self, name: &str) {
-        let mut state = self.state();
-        state.namespaces.remove(name);
-        state.policies.forget(name);
-    }
-
-    /// These are all namespaces: the others are gone. Returns their names.
-    pub(super) fn namespaces_listed(&self, listed: &BTreeSet<String>) -> Vec<String> {
-        let mut state = self.state();
-        let gone: Vec<_> = state
-            .namespaces
-            .keys()
-            .filter(|name| !listed.contains(*name))
-            .cloned()
-            .collect();
-        for name in &gone {
-            state.namespaces.remove(name);
-        }
-        gone
-    }
-
-    /// A policy is there, or changed.
-    pub(super) fn policy_applied(&self, policy: NetworkPolicy) -> Option<String> {
-        let namespace = policy.metadata.namespace.clone()?;
-        let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state()
-            .policies
-            .shown(&namespace, name, policy)
-            .then_some(namespace)
-    }
-
-    /// A policy is gone.
-    pub(super) fn policy_deleted(&self, policy: NetworkPolicy) -> Option<String> {
-        let namespace = policy.metadata.namespace.clone()?;
-        let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state()
-            .policies
-            .shown_deleted(&namespace, name, &policy)
-            .then_some(namespace)
-    }
-
-    /// A list of all policies begins.
-    pub(super) fn policies_list_begins(&self) {
-        self.state().policies.list_begins();
-    }
-
-    /// The list shows a policy.
-    pub(super) fn policy_listed(&self, policy: NetworkPolicy) {
-        let Some(namespace) = policy.metadata.namespace.clone() else {
-            return;
-        };
-        if let Some((name, policy)) = ObservedPolicy::read(policy) {
-            self.state().policies.listed(&namespace, name, policy);
-        }
-    }
-
-    /// The list is complete.
-    pub(super) fn policies_list_ends(&self) -> Vec<String> {
-        self.state().policies.list_ends()
-    }
-
-    /// Makes the new world and finds whom it concerns: the namespaces that a changed tier selects or
-    /// selected, and where that cannot be read, those with policies of ours.
-    fn change_world(&self, change: impl FnOnce(&mut State)) -> Vec<String> {
-        let mut state = self.state();
-        change(&mut state);
-        let (namespace, name) = &self.dns_service;
-        let sources = &state.sources;
-        let slices = |slices: &BTreeMap<String, EndpointSlice>| slices.values().cloned().collect::<Vec<_>>();
-        let facts = Facts {
-            dns: Fact::<crate::policy::DnsFacts>::read(
-                namespace,
-                name,
-                sources.dns_service.as_ref(),
-                &slices(&sources.dns_endpoints),
-            ),
-            api_server: Fact::<crate::policy::ApiServerFacts>::read(
-                sources.api_server_service.as_ref(),
-                &slices(&sources.api_server_endpoints),
-            ),
-        };
-        let tiers = state.tiers.values().map(|known| known.parsed.clone());
-        let world = Arc::new(World::new(tiers, facts, state.world.exemptions().clone()));
-        let before = std::mem::replace(&mut state.world, Arc::clone(&world));
-        let changed = changed_tiers(&before, &world);
-        if changed.is_empty() {
-            return Vec::new();
-        }
-        let concerned = |namespace: &Namespace| {
-            changed.iter().any(|ranked| match ranked.tier.claim() {
-                Some(claim) => claim.selector.matches(&namespace.labels),
-                None => true,
-            })
-        };
-        let namespaces = state.namespaces.values().filter(|known| concerned(&known.namespace));
-        namespaces.map(|known| known.namespace.name.clone()).collect()
-    }
-}
-
-/// What an event says about a namespace.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NamespaceNews {
-    /// Nothing that matters.
-    Nothing,
-    /// Labels or phase changed.
-    Changed,
-    /// It is new, or new under an old name.
-    Appeared,
-}
-
-impl KnownTier {
-    fn read(tier: &DynamicObject) -> Self {
-        let field = |name| tier.data.get(name).cloned().unwrap_or_default();
-        Self {
-            parsed: ParsedTier::parse(&tier.metadata, &field("spec")),
-            status: field("status"),
-        }
-    }
-}
-
-/// The tiers, as they were and as they are, that differ between two worlds.
-fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier> {
-    let differs = |ranked: &RankedTier, other: &World| {
-        let same = other
-            .tiers()
-            .iter()
-            .find(|same| same.tier.identity().uid == ranked.tier.identity().uid);
-        same.is_none_or(|same| same.tier != ranked.tier || same.rendered != ranked.rendered)
-    };
-    let gone = before.tiers().iter().filter(|ranked| differs(ranked, after));
-    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before)))
-        .collect()
 }

@@ -37,18 +37,22 @@ impl Events {
         (Self { sender }, publishing)
     }
 
-    /// A drift was healed.
-    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, kind: DriftKind) {
-        let (action, what) = match kind {
-            DriftKind::Missing => ("Recreate", "was deleted and is back"),
-            DriftKind::Modified => ("Restore", "was changed and is as rendered again"),
-            DriftKind::Disowned => (
-                "MarkAgain",
-                "had lost our labels, annotation or owners and has them again",
-            ),
-            DriftKind::Surplus => ("Delete", "stood under a reserved name and was deleted"),
+    /// A drift was healed; `what` says what had happened.
+    pub(super) fn healed(
+        &self,
+        tier: &TierIdentity,
+        namespace: &Namespace,
+        policy: &PolicyName,
+        kind: DriftKind,
+        what: &str,
+    ) {
+        let (action, now) = match kind {
+            DriftKind::Missing => ("Recreate", "is back"),
+            DriftKind::Modified => ("Restore", "is as rendered again"),
+            DriftKind::Disowned => ("MarkAgain", "is marked as ours again"),
+            DriftKind::Surplus => ("Delete", "was deleted"),
         };
-        let note = format!("NetworkPolicy {}/{policy} {what}", namespace.name);
+        let note = format!("NetworkPolicy {}/{policy} {now}; it was {what}", namespace.name);
         self.publish("DriftHealed", action, note, tier, namespace, policy);
     }
 

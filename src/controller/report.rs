@@ -18,8 +18,9 @@ use super::events::Events;
 use super::ledger::Ledger;
 use crate::api::names::{API_VERSION, FIELD_MANAGER};
 use crate::api::{IsolationTier, IsolationTierStatus};
-use crate::policy::status::{Tally, stalls_at, tally, tier_status, words};
-use crate::policy::{RankedTier, World};
+use crate::policy::status::{stalls_at, tier_status};
+use crate::policy::tally::{Tally, tally};
+use crate::policy::{RankedTier, World, words};
 use crate::telemetry::gauges::{
     ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
 };

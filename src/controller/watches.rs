@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::cache::{Cache, NamespaceNews, Watched};
 use super::error::describe_watch_error;
+use super::fact_sources::{EndpointSlices, FactSources};
 use super::queue::Class;
 use super::report::Reporter;
 use super::work::WorkQueue;
@@ -167,9 +168,9 @@ impl Watches {
                 Event::Apply(service) => (Some(service), false),
                 Event::Delete(_) => (None, false),
             };
-            self.facts_changed(match watched {
-                Watched::DnsService => self.cache.dns_service(service),
-                _ => self.cache.api_server_service(service),
+            self.facts_changed(|sources| match watched {
+                Watched::DnsService => sources.dns_service = service,
+                _ => sources.api_server_service = service,
             });
             if complete {
                 self.cache.synced(watched);
@@ -184,7 +185,7 @@ impl Watches {
         let mut listed = BTreeMap::new();
         self.follow(api, config, watched, |event| {
             let complete = matches!(event, Event::InitDone);
-            let change = |slices: &mut BTreeMap<String, EndpointSlice>| match event {
+            let change = |slices: &mut EndpointSlices| match event {
                 Event::Init => listed.clear(),
                 Event::InitApply(slice) => _ = listed.insert(slice.name_any(), slice),
                 Event::InitDone => {
@@ -193,9 +194,11 @@ impl Watches {
                 Event::Apply(slice) => _ = slices.insert(slice.name_any(), slice),
                 Event::Delete(slice) => _ = slices.remove(&slice.name_any()),
             };
-            self.facts_changed(match watched {
-                Watched::DnsEndpoints => self.cache.dns_endpoints(change),
-                _ => self.cache.api_server_endpoints(change),
+            self.facts_changed(|sources| {
+                change(match watched {
+                    Watched::DnsEndpoints => &mut sources.dns_endpoints,
+                    _ => &mut sources.api_server_endpoints,
+                });
             });
             if complete {
                 self.cache.synced(watched);
@@ -205,7 +208,8 @@ impl Watches {
     }
 
     /// A fact changed: every tier may say something else of its allowances.
-    fn facts_changed(&self, concerned: Vec<String>) {
+    fn facts_changed(&self, change: impl FnOnce(&mut FactSources)) {
+        let concerned = self.cache.fact_source_changed(change);
         self.reporter.look();
         self.look_at(concerned, Class::Change);
     }

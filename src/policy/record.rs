@@ -1,6 +1,6 @@
 //! What is remembered of a namespace between two plans of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -18,9 +18,6 @@ pub struct NamespaceRecord {
     pub governor: Option<Arc<TierIdentity>>,
     /// What we answer for: written by us, or seen in place.
     pub written: BTreeMap<PolicyName, Written>,
-    /// Policies of ours that are no longer wanted and still stand, because something failed before their turn: what
-    /// was no drift in the first plan is none in the next.
-    pub to_prune: BTreeSet<PolicyName>,
     /// Differences that somebody else made and that are not healed yet.
     pub drifted: BTreeMap<PolicyName, OpenDrift>,
     /// How it stands.
@@ -109,23 +106,11 @@ impl NamespaceRecord {
     ) -> Self {
         let previous = previous.filter(|record| record.namespace_uid == namespace.uid);
         let committed = |name: &PolicyName| outcome.committed.contains(name);
-        let mut written = plan.in_place.clone();
-        for write in plan.writes() {
-            if committed(&write.name) {
-                written.insert(write.name.clone(), write.written());
-            } else if let Some(before) = previous.and_then(|record| record.written.get(&write.name)) {
-                written.insert(write.name.clone(), before.clone());
-            }
-        }
-        for removal in plan.removals.iter().filter(|removal| !committed(&removal.name)) {
-            if let Some(before) = previous.and_then(|record| record.written.get(&removal.name)) {
-                written.insert(removal.name.clone(), before.clone());
-            }
-        }
-        let to_prune = plan
-            .removals
-            .iter()
-            .filter(|removal| removal.cause == Cause::Pending && !committed(&removal.name));
+        let unsettled = plan.unsettled.iter().filter(|(name, _)| !committed(name));
+        let unsettled = unsettled.map(|(name, written)| (name.clone(), written.clone()));
+        let newly_written = plan.writes().filter(|write| committed(&write.name));
+        let newly_written = newly_written.map(|write| (write.name.clone(), write.written()));
+        let written = plan.in_place.clone().into_iter().chain(unsettled).chain(newly_written);
         let governor = assignment
             .governor
             .tier()
@@ -149,10 +134,9 @@ impl NamespaceRecord {
                 (Some(_), None) if plan.waiting.is_empty() => NamespaceState::Protected,
                 (Some(_), None) => NamespaceState::Waiting,
             },
-            to_prune: to_prune.map(|removal| removal.name.clone()).collect(),
             drifted: drifted.collect(),
             governor,
-            written,
+            written: written.collect(),
             shadows,
         }
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::observed::Marks;
 use super::render::render;
 use super::{Exemptions, Facts, ParsedTier, Rendered};
 
@@ -38,7 +39,7 @@ impl World {
                 tier,
             })
             .collect();
-        tiers.sort_by(|left, right| rank(&left.tier).cmp(&rank(&right.tier)));
+        tiers.sort_by_key(|ranked| rank(&ranked.tier));
         let live_uids = tiers
             .iter()
             .map(|ranked| Arc::clone(&ranked.tier.identity().uid))
@@ -59,6 +60,14 @@ impl World {
     /// Whether a tier of that uid exists and is not being deleted.
     pub fn is_live(&self, tier_uid: &str) -> bool {
         self.live_uids.contains(tier_uid)
+    }
+
+    /// The live tier whose name, in label and owner reference, and uid are on those marks: all of them agree,
+    /// or it is none. Where nobody governs, only this makes a policy ours.
+    pub fn agreed_owner(&self, marks: &Marks) -> Option<&RankedTier> {
+        let uid = marks.agreed_owner()?;
+        let owner = self.tiers.iter().find(|ranked| *ranked.tier.identity().uid == *uid)?;
+        (marks.tier.as_deref() == Some(&*owner.tier.identity().name)).then_some(owner)
     }
 
     /// Namespaces that are never touched.

@@ -1,0 +1,191 @@
+//! From what the watches show to the namespaces that need a look.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
+
+use super::{Cache, KnownNamespace, KnownTier, State};
+use crate::controller::fact_sources::FactSources;
+use crate::policy::{Namespace, ObservedPolicy, ParsedTier, RankedTier, World};
+
+/// What an event says about a namespace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::controller) enum NamespaceNews {
+    /// Nothing that matters.
+    Nothing,
+    /// Labels or phase changed.
+    Changed,
+    /// It is new, or new under an old name.
+    Appeared,
+}
+
+impl Cache {
+    /// A tier is there, or changed.
+    pub(in crate::controller) fn tier_applied(&self, tier: &DynamicObject) -> Vec<String> {
+        let known = KnownTier::read(tier);
+        self.change_world(|state| {
+            _ = state
+                .tiers
+                .insert(tier.metadata.name.clone().unwrap_or_default(), known)
+        })
+    }
+
+    /// A tier is gone.
+    pub(in crate::controller) fn tier_deleted(&self, name: &str) -> Vec<String> {
+        self.change_world(|state| _ = state.tiers.remove(name))
+    }
+
+    /// These are all tiers.
+    pub(in crate::controller) fn tiers_listed(&self, tiers: Vec<DynamicObject>) -> Vec<String> {
+        let known = tiers
+            .iter()
+            .map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));
+        let known = known.collect();
+        self.change_world(|state| state.tiers = known)
+    }
+
+    /// An object changed that facts are read from.
+    pub(in crate::controller) fn fact_source_changed(&self, change: impl FnOnce(&mut FactSources)) -> Vec<String> {
+        self.change_world(|state| change(&mut state.sources))
+    }
+
+    /// A namespace is there, or changed. Returns whether that matters, and whether it is new.
+    pub(in crate::controller) fn namespace_applied<K>(
+        &self,
+        namespace: PartialObjectMeta<K>,
+        seen: Option<Instant>,
+    ) -> NamespaceNews {
+        let namespace = Namespace::from(namespace.metadata);
+        let mut state = self.state();
+        match state.namespaces.get_mut(&namespace.name) {
+            Some(known) if *known.namespace == namespace => NamespaceNews::Nothing,
+            Some(known) if known.namespace.uid == namespace.uid => {
+                known.namespace = Arc::new(namespace);
+                NamespaceNews::Changed
+            }
+            _ => {
+                let known = KnownNamespace {
+                    namespace: Arc::new(namespace),
+                    appeared: seen,
+                };
+                state.namespaces.insert(known.namespace.name.clone(), known);
+                NamespaceNews::Appeared
+            }
+        }
+    }
+
+    /// A namespace is gone.
+    pub(in crate::controller) fn namespace_deleted(&self, name: &str) {
+        let mut state = self.state();
+        state.namespaces.remove(name);
+        state.policies.forget(name);
+    }
+
+    /// These are all namespaces: the others are gone. Returns their names.
+    pub(in crate::controller) fn namespaces_listed(&self, listed: &BTreeSet<String>) -> Vec<String> {
+        let mut state = self.state();
+        let gone: Vec<_> = state
+            .namespaces
+            .keys()
+            .filter(|name| !listed.contains(*name))
+            .cloned()
+            .collect();
+        for name in &gone {
+            state.namespaces.remove(name);
+        }
+        gone
+    }
+
+    /// A policy is there, or changed.
+    pub(in crate::controller) fn policy_applied(&self, policy: NetworkPolicy) -> Option<String> {
+        let namespace = policy.metadata.namespace.clone()?;
+        let (name, policy) = ObservedPolicy::read(policy)?;
+        self.state()
+            .policies
+            .shown(&namespace, name, policy)
+            .then_some(namespace)
+    }
+
+    /// A policy is gone.
+    pub(in crate::controller) fn policy_deleted(&self, policy: NetworkPolicy) -> Option<String> {
+        let namespace = policy.metadata.namespace.clone()?;
+        let (name, policy) = ObservedPolicy::read(policy)?;
+        self.state()
+            .policies
+            .shown_deleted(&namespace, name, &policy)
+            .then_some(namespace)
+    }
+
+    /// A list of all policies begins.
+    pub(in crate::controller) fn policies_list_begins(&self) {
+        self.state().policies.list_begins();
+    }
+
+    /// The list shows a policy.
+    pub(in crate::controller) fn policy_listed(&self, policy: NetworkPolicy) {
+        let Some(namespace) = policy.metadata.namespace.clone() else {
+            return;
+        };
+        if let Some((name, policy)) = ObservedPolicy::read(policy) {
+            self.state().policies.listed(&namespace, name, policy);
+        }
+    }
+
+    /// The list is complete.
+    pub(in crate::controller) fn policies_list_ends(&self) -> Vec<String> {
+        self.state().policies.list_ends()
+    }
+
+    /// Makes the new world and finds whom it concerns: the namespaces that a changed tier selects or
+    /// selected, and where that cannot be read, those with policies of ours.
+    fn change_world(&self, change: impl FnOnce(&mut State)) -> Vec<String> {
+        let mut state = self.state();
+        change(&mut state);
+        let tiers = state.tiers.values().map(|known| known.parsed.clone());
+        let world = Arc::new(World::new(
+            tiers,
+            state.sources.facts(),
+            state.world.exemptions().clone(),
+        ));
+        let before = std::mem::replace(&mut state.world, Arc::clone(&world));
+        let changed = changed_tiers(&before, &world);
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        let concerned = |namespace: &Namespace| {
+            changed.iter().any(|ranked| match ranked.tier.claim() {
+                Some(claim) => claim.selector.matches(&namespace.labels),
+                None => true,
+            })
+        };
+        let namespaces = state.namespaces.values().filter(|known| concerned(&known.namespace));
+        namespaces.map(|known| known.namespace.name.clone()).collect()
+    }
+}
+
+impl KnownTier {
+    fn read(tier: &DynamicObject) -> Self {
+        let field = |name| tier.data.get(name).cloned().unwrap_or_default();
+        Self {
+            parsed: ParsedTier::parse(&tier.metadata, &field("spec")),
+            status: field("status"),
+        }
+    }
+}
+
+/// The tiers, as they were and as they are, that differ between two worlds.
+fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier> {
+    let differs = |ranked: &RankedTier, other: &World| {
+        let same = other
+            .tiers()
+            .iter()
+            .find(|same| same.tier.identity().uid == ranked.tier.identity().uid);
+        same.is_none_or(|same| same.tier != ranked.tier || same.rendered != ranked.rendered)
+    };
+    let gone = before.tiers().iter().filter(|ranked| differs(ranked, after));
+    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before)))
+        .collect()
+}

@@ -1,0 +1,28 @@
+//! The type and reason words of conditions and problems: others match on them.
+
+/// The summary condition.
+pub const READY: &str = "Ready";
+/// Present while work is under way (kstatus).
+pub const RECONCILING: &str = "Reconciling";
+/// Present while only a person can help (kstatus).
+pub const STALLED: &str = "Stalled";
+/// Everything is in place.
+pub const RECONCILE_SUCCEEDED: &str = "ReconcileSucceeded";
+/// Namespaces are still to be written.
+pub const PROGRESSING: &str = "Progressing";
+/// A write failed and is tried again.
+pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
+/// The tier does not parse.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+/// A preset could not be resolved.
+pub const ALLOWANCE_UNRESOLVED: &str = "AllowanceUnresolved";
+/// A policy would be larger than what is written.
+pub const POLICY_TOO_LARGE: &str = "PolicyTooLarge";
+/// An allowance names a direction that is not isolated.
+pub const ALLOWANCE_HAS_NO_EFFECT: &str = "AllowanceHasNoEffect";
+/// Two Enforce tiers of one precedence select a namespace.
+pub const PRECEDENCE_TIE: &str = "PrecedenceTie";
+/// Somebody changed what we wrote, and it is not healed yet.
+pub const DRIFTED: &str = "Drifted";
+/// An Observe tier would change something.
+pub const WOULD_CHANGE: &str = "WouldChange";
