@@ -17,3 +17,4 @@ mod rendered;
 mod schema;
 mod tenants;
 mod tier_lifecycle;
+mod unresolved;

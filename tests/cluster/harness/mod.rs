@@ -24,6 +24,7 @@ pub mod own_control_plane;
 pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
+pub mod scenario_facts;
 pub mod scenario_namespaces;
 pub mod scenario_policies;
 pub mod scenario_tiers;
