@@ -19,7 +19,7 @@ async fn is_healed_by_whichever_means_it_was_changed(prefix: &str, policy: &str,
         governed.is_healed(controller, "modified", count).await;
     }
     governed
-        .is_announced(policy, "DriftHealed", "was changed and is as rendered again")
+        .is_announced(policy, "DriftHealed", "is as rendered again; it was changed by")
         .await;
     governed.is_protected().await;
     governed.verdict().await;
@@ -79,7 +79,11 @@ async fn is_healed_as_disowned(prefix: &str, changes: &[Value]) {
         governed.is_healed(controller, "disowned", count).await;
     }
     governed
-        .is_announced(INGRESS, "DriftHealed", "had lost our labels, annotation or owners")
+        .is_announced(
+            INGRESS,
+            "DriftHealed",
+            "is marked as ours again; it was stripped of our marks",
+        )
         .await;
     governed.is_protected().await;
     governed.verdict().await;
@@ -171,7 +175,7 @@ async fn a_deleted_policy_is_back() {
         governed.tenant.delete(policy, &DeleteParams::default()).await.unwrap();
         governed.is_healed(controller, "missing", count).await;
         governed
-            .is_announced(policy, "DriftHealed", "was deleted and is back")
+            .is_announced(policy, "DriftHealed", "is back; it was deleted")
             .await;
     }
     governed.is_protected().await;

@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams};
 use crate::harness::scenario_namespaces::{create_namespace, unique_name};
 use crate::harness::scenario_tiers::{
     BOTH_BASES, ONE_WRITE_A_DIRECTION, apply_tier, eventually_governed, eventually_ready, eventually_status,
-    has_problem, mark, policies_of, selecting, settled_writes,
+    has_problem, is_condition, mark, policies_of, selecting, settled_writes,
 };
 use crate::harness::{ControlPlane, Controller, Observer};
 
@@ -144,8 +144,11 @@ async fn a_tier_that_turns_to_observe_hands_its_namespaces_to_the_next_one_at_on
             ONE_WRITE_A_DIRECTION,
             "{mode}"
         );
-        let counts = eventually_ready(&admin, governor).await.namespaces.unwrap();
-        assert_eq!(counts.protected, 1, "{mode}: {counts:?}");
+        // Reported within a second: until then the status tells of before.
+        eventually_status(&admin, governor, "protects it", |status| {
+            status.namespaces.is_some_and(|counts| counts.protected == 1) && is_condition(status, "Ready", "True")
+        })
+        .await;
     }
     Observer::of([namespace]).verdict(control_plane).await;
 }

@@ -123,7 +123,11 @@ async fn what_stands_under_a_reserved_name_and_is_not_wanted_is_pruned() {
     let governed = governed(control_plane, name).await;
     governed.is_healed(controller, "surplus", 1).await;
     governed
-        .is_announced(surplus, "DriftHealed", "stood under a reserved name and was deleted")
+        .is_announced(
+            surplus,
+            "DriftHealed",
+            "was deleted; it was created under a reserved name",
+        )
         .await;
 
     // And where the tier governs already.
@@ -252,7 +256,7 @@ async fn a_deleted_policy_that_a_finalizer_holds_is_healed_and_recreated_when_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pruned_policy_that_a_finalizer_holds_is_deleted_once() {
+async fn a_pruned_policy_that_a_finalizer_holds_is_deleted_once_and_emptied() {
     let (governed, controller) = Governed::on_shared("held-extra").await;
     governed
         .merge(EXTRA, json!({"metadata": {"finalizers": ["example.com/hold"]}}))
@@ -261,9 +265,11 @@ async fn a_pruned_policy_that_a_finalizer_holds_is_deleted_once() {
     let spec = selecting(&governed.name, &without_mail.collect::<Vec<_>>().join("\n"));
     let start = mark(governed.control_plane).await;
     apply_tier(&governed.admin, &governed.name, &spec).await;
-    eventually("the extra is being deleted", PATIENCE, || async {
+    eventually("the extra is being deleted and selects no pod", PATIENCE, || async {
         let extra = governed.get(EXTRA).await;
-        if extra.metadata.deletion_timestamp.is_some() {
+        let pods = extra.spec.as_ref().and_then(|spec| spec.pod_selector.as_ref());
+        let emptied = pods.is_some_and(|pods| pods.match_expressions.is_some());
+        if extra.metadata.deletion_timestamp.is_some() && emptied {
             Ok(())
         } else {
             Err(format!("{:?}", extra.metadata))
@@ -275,8 +281,9 @@ async fn a_pruned_policy_that_a_finalizer_holds_is_deleted_once() {
         .merge(EXTRA, json!({"metadata": {"labels": {"team": "payments"}}}))
         .await;
     governed.merge(EXTRA, json!({"metadata": {"labels": null}})).await;
+    // It has its effect as long as it stands, so it is made to select no pod.
     let writes = settled_writes(governed.control_plane, start, &governed.name).await;
-    assert_eq!(writes, [format!("delete {EXTRA}")]);
+    assert_eq!(writes, [format!("delete {EXTRA}"), format!("update {EXTRA}")]);
 
     governed.merge(EXTRA, json!({"metadata": {"finalizers": null}})).await;
     eventually_governed(&governed.admin, &governed.name, &governed.name, &[EGRESS, INGRESS]).await;

@@ -119,8 +119,8 @@ impl Store {
     /// What a tenant does to one of the policies with reserved names: deletes it, or gives it a spec with an
     /// annotation that fits.
     pub fn tamper(&mut self, index: usize, spec: Option<Value>) {
-        let reserved = self.policies.keys().filter(|name| PolicyName::reserved(name).is_some());
-        let Some(name) = reserved.cloned().nth(index) else {
+        let mut reserved = self.policies.keys().filter(|name| PolicyName::reserved(name).is_some());
+        let Some(name) = reserved.nth(index).cloned() else {
             return;
         };
         let mut policy = self.policies.remove(&name).unwrap();
