@@ -12,6 +12,9 @@ use crate::harness::scenario_mixed_world::{self as mixed_world, FLOOR_POLICIES, 
 use crate::harness::scenario_tiers::{eventually_ready, status_of};
 use crate::harness::{ControlPlane, ControlPlaneOptions, Observer};
 
+/// Name, labels and value.
+type ExpectedSample<'a> = (&'a str, Vec<(&'a str, String)>, f64);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gauges_of_a_mixed_world_agree_with_the_api() {
     let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
@@ -49,7 +52,7 @@ async fn the_gauges_of_a_mixed_world_agree_with_the_api() {
     assert_eq!(retained, Some(2));
     assert_eq!(by_tier["floor"] as usize, 22 * FLOOR_POLICIES.len());
 
-    let mut expected: Vec<(&str, Vec<(&str, String)>, f64)> = Vec::new();
+    let mut expected: Vec<ExpectedSample<'_>> = Vec::new();
     for (state, count) in by_state {
         expected.push(("cofferdam_namespaces", vec![("state", state.into())], count as f64));
     }

@@ -24,3 +24,4 @@ mod schema;
 mod shutdown;
 mod tenants;
 mod tier_lifecycle;
+mod unresolved;

@@ -25,6 +25,7 @@ pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
 pub mod scenario_denial;
+pub mod scenario_facts;
 pub mod scenario_mixed_world;
 pub mod scenario_namespaces;
 pub mod scenario_policies;
