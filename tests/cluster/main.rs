@@ -5,6 +5,7 @@
 
 mod assignment;
 mod converge;
+mod demo;
 mod drift;
 mod facts;
 mod failure;
@@ -13,6 +14,7 @@ mod harness_itself;
 mod installation;
 mod namespace_lifecycle;
 mod observe;
+mod readme;
 mod rendered;
 mod schema;
 mod tenants;
