@@ -10,6 +10,7 @@
 
 pub mod assign;
 pub mod attribution;
+pub mod contest;
 pub mod digest;
 pub mod drift;
 pub mod facts;

@@ -101,7 +101,9 @@ pub fn run(arguments: &PlanArgs) -> Result<Verdict, PlanError> {
     let world = World::new(snapshot.parsed_tiers(), facts, arguments.cluster.exemptions());
     let outlooks = outlooks(&world, &snapshot);
     print(arguments.output, &outlooks)?;
-    for note in notes(&world, &outlooks, dns_service, &arguments.cluster.own_namespace()) {
+    let from_files_alone = !arguments.files.is_empty() && !arguments.live;
+    let facts_in_files = from_files_alone.then_some(dns_service);
+    for note in notes(&world, &outlooks, facts_in_files, &arguments.cluster.own_namespace()) {
         eprintln!("{note}");
     }
     Ok(if changes_anything(&outlooks) {

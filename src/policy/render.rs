@@ -102,11 +102,10 @@ fn render_whole(tier: &Tier, facts: &Facts) -> Rendered {
                 Ok(rules) => (rules, None),
                 Err(unresolved) => (Vec::new(), Some(unresolved)),
             };
+            // The base closes the direction for the pods of an extra too: it is no more complete than its extras.
+            base_unresolved.extend(unresolved.clone());
             match &allowance.pods {
-                None => {
-                    base_rules.extend(rules);
-                    base_unresolved.extend(unresolved);
-                }
+                None => base_rules.extend(rules),
                 Some(pods) => {
                     let policy = policy(direction, Some(pods), rules, unresolved.into_iter().collect());
                     rendered

@@ -1,5 +1,7 @@
 //! What is said of a tier: kstatus conditions, counts and problems.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -201,9 +203,9 @@ fn unresolved(ranked: &RankedTier) -> Vec<(&'static str, String)> {
             }
         })
     });
-    let mut all: Vec<_> = all.collect();
-    all.dedup();
-    all
+    // A base repeats what its extras lack.
+    let distinct: BTreeSet<_> = all.collect();
+    distinct.into_iter().collect()
 }
 
 /// `metadata/v1` times have whole seconds; a fraction would be a difference to what the server gives back.

@@ -4,18 +4,26 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod assignment;
+mod broken_tier;
 mod converge;
 mod demo;
 mod drift;
 mod facts;
 mod failure;
+mod gauges;
 mod harness;
 mod harness_itself;
 mod installation;
 mod namespace_lifecycle;
 mod observe;
+mod permissions;
+mod plan;
+mod quiet;
 mod readme;
 mod rendered;
+mod restart;
 mod schema;
+mod shutdown;
 mod tenants;
 mod tier_lifecycle;
+mod unresolved;

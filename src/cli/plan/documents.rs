@@ -43,11 +43,18 @@ const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 pub fn read_documents(paths: &[PathBuf], recursive: bool) -> (Vec<Document>, Vec<InputProblem>) {
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
+        let (mut found, problems_before) = (0, problems.len());
         for file in files_of(path, recursive, &mut problems) {
             match read_text(&file) {
-                Ok(text) => parse_file(&name_of(&file), &text, &mut documents, &mut problems),
+                Ok(text) => found += parse_file(&name_of(&file), &text, &mut documents, &mut problems),
                 Err(error) => problems.push(InputProblem::of_file(&file, format!("cannot be read: {error}"))),
             }
+        }
+        // A wrong directory in a pipeline would otherwise pass as "nothing changes" for ever.
+        if found == 0 && problems.len() == problems_before {
+            let message =
+                "holds no object; of a directory, .json, .yaml and .yml files are read, those below it with -R";
+            problems.push(InputProblem::of_file(path, message.to_owned()));
         }
     }
     (documents, problems)
@@ -102,15 +109,18 @@ fn name_of(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }
 
-fn parse_file(file: &Arc<str>, text: &str, documents: &mut Vec<Document>, problems: &mut Vec<InputProblem>) {
+/// How many documents there were: an empty List is one too.
+fn parse_file(file: &Arc<str>, text: &str, documents: &mut Vec<Document>, problems: &mut Vec<InputProblem>) -> usize {
     if let Some(objects) = parse_json(text) {
+        let found = objects.len();
         for (index, object) in objects.into_iter().enumerate() {
             expand(Place::new(file, index, None), object, documents);
         }
-        return;
+        return found;
     }
-    let mut bytes = text.as_bytes();
+    let (mut bytes, mut found) = (text.as_bytes(), 0);
     for (index, parsed) in serde_saphyr::read::<_, Spanned<Value>>(&mut bytes).enumerate() {
+        found += 1;
         match parsed {
             Ok(spanned) => {
                 let place = Place::new(file, index, Some(spanned.referenced.line()));
@@ -123,6 +133,7 @@ fn parse_file(file: &Arc<str>, text: &str, documents: &mut Vec<Document>, proble
             }
         }
     }
+    found
 }
 
 /// The objects of a file that is JSON through and through. Anything else is left to YAML, of which JSON is a part, and

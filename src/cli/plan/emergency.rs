@@ -13,7 +13,7 @@ pub fn instructions(tiers: &BTreeSet<String>, own_namespace: &str) -> Option<Str
     };
     Some(format!(
         "note: to stop in an emergency:
-  one namespace: change its labels so that no tier selects it; its policies go
+  one namespace, unless a tier selects every one: change its labels so that no tier selects it; its policies go
   one tier: kubectl patch isolationtier {tier} --type=merge --patch='{{\"spec\":{{\"mode\":\"Observe\"}}}}'
     hands its namespaces to the next Enforce tier; where there is none they keep their policies, unhealed, until
     kubectl delete networkpolicies --all-namespaces --selector={TIER_LABEL}={tier}

@@ -13,12 +13,19 @@ use crate::api::names::{API_VERSION, TIER_LABEL};
 
 /// No server gives a uid that begins like this.
 const PLACEHOLDER: &str = "placeholder/";
-const TIER_KIND: &str = "IsolationTier";
-const NAMESPACE_KIND: &str = "Namespace";
+/// Kind of a tier.
+pub const TIER_KIND: &str = "IsolationTier";
+/// Kind of a namespace.
+pub const NAMESPACE_KIND: &str = "Namespace";
 
 /// Whether a uid was made up here: it must not be printed.
 pub fn is_placeholder(uid: &str) -> bool {
     uid.starts_with(PLACEHOLDER)
+}
+
+/// The uid of what does not exist yet.
+pub fn placeholder(kind: &str, name: &str) -> String {
+    format!("{PLACEHOLDER}{kind}/{name}")
 }
 
 /// Gives every tier and namespace a uid and a creation time, and every policy that is a mere manifest its owners.
@@ -57,7 +64,7 @@ fn complete_metadata<'a>(
 ) {
     if metadata.uid.as_deref().is_none_or(str::is_empty) {
         let known = uid_in_owner_references(kind, name, policies);
-        metadata.uid = Some(known.unwrap_or_else(|| format!("{PLACEHOLDER}{kind}/{name}")));
+        metadata.uid = Some(known.unwrap_or_else(|| placeholder(kind, name)));
     }
     metadata.creation_timestamp.get_or_insert(Time(Timestamp::MAX));
 }

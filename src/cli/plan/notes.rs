@@ -13,18 +13,21 @@ use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World};
 /// Names in a sentence at most; the table has them all.
 const MOST_NAMES: usize = 5;
 
-/// Everything worth saying, most urgent last, where a terminal shows it.
+/// Everything worth saying, most urgent last, where a terminal shows it. `dns_service_in_files` is the DNS Service where
+/// the facts come from files.
 pub fn notes(
     world: &World,
     outlooks: &[Outlook<'_>],
-    dns_service: &(String, String),
+    dns_service_in_files: Option<&(String, String)>,
     own_namespace: &str,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     for ranked in world.tiers() {
         notes.extend(about_tier(ranked, outlooks));
     }
-    notes.extend(missing_facts(world, dns_service));
+    if let Some(dns_service) = dns_service_in_files {
+        notes.extend(missing_facts(world, dns_service));
+    }
     notes.extend(ties(outlooks));
     notes.extend(hand_overs(outlooks));
     notes.extend(kept(world, outlooks));
@@ -166,18 +169,20 @@ fn kept(world: &World, outlooks: &[Outlook<'_>]) -> Vec<String> {
     notes
 }
 
-fn waiting(outlooks: &[Outlook<'_>]) -> Option<String> {
-    let waits = outlooks.iter().filter(|outlook| {
-        let mut waiting = outlook.changes.plan.waiting.iter();
-        waiting.any(|name| PolicyName::baseline_direction(name).is_some())
+fn waiting(outlooks: &[Outlook<'_>]) -> Vec<String> {
+    let waits = by_directions(outlooks, |outlook| {
+        let waiting = outlook.changes.plan.waiting.iter();
+        waiting.filter_map(PolicyName::baseline_direction).collect()
     });
-    let namespaces: Vec<_> = waits.map(|outlook| outlook.namespace.name.as_str()).collect();
-    (!namespaces.is_empty()).then(|| {
+    let sentences = waits.into_iter().map(|(directions, namespaces)| {
         format!(
-            "warning: {} until an allowance resolves: what runs there already is not cut off from what it may need",
-            subject(&namespaces, "waits", "wait")
+            "warning: {} not isolated yet in {}: that waits until an allowance resolves, so that what runs there is not \
+             cut off from what it may need",
+            in_words(&directions),
+            listed(&namespaces)
         )
-    })
+    });
+    sentences.collect()
 }
 
 fn shadow_closings(outlooks: &[Outlook<'_>]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::identities::{NAMESPACE_KIND, TIER_KIND, placeholder};
 use super::snapshot::Snapshot;
 
 /// Puts the tiers and namespaces of `files` over those of `cluster`. Those of one name stay the same object: they keep
@@ -10,14 +11,14 @@ pub fn apply(files: Snapshot, cluster: &mut Snapshot) {
     for (name, mut tier) in files.tiers {
         tier.metadata = match cluster.tiers.get(&name) {
             Some(live) => live.metadata.clone(),
-            None => without_identity(tier.metadata),
+            None => as_new(tier.metadata, TIER_KIND),
         };
         cluster.tiers.insert(name, tier);
     }
     for (name, metadata) in files.namespaces {
         match cluster.namespaces.get_mut(&name) {
             Some(live) => add_labels(metadata, live),
-            None => _ = cluster.namespaces.insert(name, without_identity(metadata)),
+            None => _ = cluster.namespaces.insert(name, as_new(metadata, NAMESPACE_KIND)),
         }
     }
 }
@@ -28,9 +29,11 @@ fn add_labels(from: ObjectMeta, to: &mut ObjectMeta) {
         .extend(from.labels.unwrap_or_default());
 }
 
-/// A uid in a file is of another object than the one that will be created.
-fn without_identity(metadata: ObjectMeta) -> ObjectMeta {
+/// What is not there yet gets a uid that no policy can carry: it is not the object of that name whose policies were
+/// retained, nor the one that a uid in the file speaks of.
+fn as_new(metadata: ObjectMeta, kind: &str) -> ObjectMeta {
     ObjectMeta {
+        uid: Some(placeholder(kind, metadata.name.as_deref().unwrap_or_default())),
         name: metadata.name,
         labels: metadata.labels,
         ..ObjectMeta::default()

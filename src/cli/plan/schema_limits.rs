@@ -1,6 +1,8 @@
 //! The limits that only the schema of the CustomResourceDefinition knows: an API server refuses what exceeds them, so a
 //! file is told before it is sent there.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -8,14 +10,17 @@ use serde_json::Value;
 
 use crate::api;
 
+/// The schema of `spec`, made once: it takes longer than reading the files.
+static SPEC: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
+    let version = api::crd().spec.versions.into_iter().next()?;
+    version.schema?.open_api_v3_schema?.properties?.remove("spec")
+});
+
 /// What exceeds a limit in the `spec` of a tier: the field, and what is wrong.
 pub fn exceeded_limits(spec: &Value) -> Vec<String> {
     let mut exceeded = Vec::new();
-    for version in api::crd().spec.versions {
-        let root = version.schema.and_then(|schema| schema.open_api_v3_schema);
-        if let Some(schema) = root.as_ref().and_then(|root| root.properties.as_ref()?.get("spec")) {
-            check(schema, spec, "spec", &mut exceeded);
-        }
+    if let Some(schema) = &*SPEC {
+        check(schema, spec, "spec", &mut exceeded);
     }
     exceeded
 }

@@ -49,7 +49,7 @@ fn rows_of(outlook: &Outlook<'_>) -> Vec<[String; 5]> {
             counts => format!("would {counts}"),
         };
         let tier = shadow.tier.identity().name.to_string();
-        let reasons = shadow_reasons(changes).join("; ");
+        let reasons = reasons_of(changes).join("; ");
         rows.push([namespace.clone(), tier, mode_of(shadow).to_owned(), would, reasons]);
     }
     rows
@@ -84,11 +84,6 @@ fn reasons(outlook: &Outlook<'_>) -> Vec<String> {
         reasons.push(String::from("in place"));
     }
     reasons
-}
-
-fn shadow_reasons(changes: &Changes) -> Vec<String> {
-    let reasons = reasons_of(changes);
-    reasons.into_iter().map(|reason| format!("would: {reason}")).collect()
 }
 
 fn reasons_of(changes: &Changes) -> Vec<String> {
