@@ -6,6 +6,7 @@
 mod assignment;
 mod broken_tier;
 mod converge;
+mod demo;
 mod drift;
 mod facts;
 mod failure;
@@ -18,6 +19,7 @@ mod observe;
 mod permissions;
 mod plan;
 mod quiet;
+mod readme;
 mod rendered;
 mod restart;
 mod schema;
