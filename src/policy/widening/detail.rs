@@ -9,8 +9,8 @@ use super::interval_set::IntervalSet;
 use super::reading::{every_port, every_port_of, port_range};
 use crate::api::{Direction, Protocol};
 
-/// The longest text that is taken from one field.
-const LONGEST_QUOTE: usize = 200;
+/// The longest text that is taken from one field, so that the whole fits into an Event (1,024 bytes).
+const LONGEST_QUOTE: usize = 80;
 /// How many ports are listed before the rest is counted.
 const MOST_PORTS: usize = 4;
 

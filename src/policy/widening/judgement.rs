@@ -160,7 +160,7 @@ impl<'a> Judgement<'a> {
         }
         let covers = self.allowed.iter().map(|allowed| Cover {
             region: &allowed.region,
-            ports: view.ports_of(allowed),
+            ports: view.ports_of(allowed, self.direction),
         });
         covers.filter(|cover| region.overlaps(cover)).collect()
     }
@@ -184,7 +184,7 @@ impl<'a> Judgement<'a> {
             View::Any => detail::ports(rule.ports),
         };
         let tier = self.allowed.iter().filter(|allowed| {
-            let ports = View::Any.ports_of(allowed);
+            let ports = View::Any.ports_of(allowed, self.direction);
             peers.overlaps(&Cover {
                 region: &allowed.region,
                 ports,
@@ -223,12 +223,16 @@ impl View<'_> {
     }
 
     /// The ports among them that are allowed.
-    fn ports_of<'a>(self, allowed: &'a Allowed<'_>) -> Cow<'a, IntervalSet> {
+    fn ports_of<'a>(self, allowed: &'a Allowed<'_>, direction: Direction) -> Cow<'a, IntervalSet> {
         let numbers = &allowed.region.ports;
+        // Nobody at an address outside says what a name means there.
+        let means_nothing = direction == Direction::Egress && allowed.region.kind != PeerKind::Pods;
         match self {
             Self::Name(name) if allowed.names.contains(&name) => Cow::Owned(numbers.union(&every_port_of(name.0))),
-            Self::Numbers(_) | Self::Name(_) => Cow::Borrowed(numbers),
-            Self::Any => Cow::Owned(every_port()),
+            Self::Any if !numbers.is_empty() || !(allowed.names.is_empty() || means_nothing) => {
+                Cow::Owned(every_port())
+            }
+            Self::Numbers(_) | Self::Name(_) | Self::Any => Cow::Borrowed(numbers),
         }
     }
 }
