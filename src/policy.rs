@@ -9,6 +9,8 @@
 //! [`status`] (what is said of a tier), [`widening`] (what other people's policies allow beyond it).
 
 pub mod assign;
+pub mod attribution;
+pub mod contest;
 pub mod digest;
 pub mod drift;
 pub mod facts;
@@ -24,6 +26,9 @@ pub mod tier;
 pub mod widening;
 pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod fixture;
 
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;

@@ -67,8 +67,7 @@ impl PolicyIndex {
     /// A write of ours returned this object.
     pub(super) fn written(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
         let key = (namespace.to_owned(), name);
-        if !self.is_older(&key, &policy.resource_version) {
-            self.put(key.0.clone(), key.1.clone(), policy);
+        if !self.is_older(&key, &policy.resource_version) && self.put(key.0.clone(), key.1.clone(), policy) {
             self.acknowledged.insert(key, Acknowledged::Written);
         }
     }

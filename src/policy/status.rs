@@ -1,5 +1,7 @@
 //! What is said of a tier: kstatus conditions, counts and problems.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -131,16 +133,20 @@ impl Verdict {
             reason: words::RECONCILE_SUCCEEDED,
             message: if ranked.tier.is_observe() {
                 format!(
-                    "observing {} namespaces; nothing is written in mode Observe",
-                    counts.observed
+                    "{} observed; nothing is written in mode Observe",
+                    namespaces(counts.observed)
                 )
             } else {
-                format!("{} namespaces are protected", counts.protected)
+                format!("{} protected", namespaces(counts.protected))
             },
             reconciling: None,
             stalled: false,
         }
     }
+}
+
+fn namespaces(count: i64) -> String {
+    format!("{count} namespace{}", if count == 1 { "" } else { "s" })
 }
 
 /// Since when the status says `Ready=False` for this reason.
@@ -153,7 +159,7 @@ fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
 }
 
 /// Problems of the tier itself, whatever its namespaces.
-fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
+pub fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
     let mut problems: Vec<_> = unresolved(ranked)
         .into_iter()
         .map(|(reason, message)| NamespaceProblem {
@@ -197,9 +203,9 @@ fn unresolved(ranked: &RankedTier) -> Vec<(&'static str, String)> {
             }
         })
     });
-    let mut all: Vec<_> = all.collect();
-    all.dedup();
-    all
+    // A base repeats what its extras lack.
+    let distinct: BTreeSet<_> = all.collect();
+    distinct.into_iter().collect()
 }
 
 /// `metadata/v1` times have whole seconds; a fraction would be a difference to what the server gives back.

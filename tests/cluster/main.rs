@@ -3,8 +3,25 @@
 // Here a panic is the report: clippy's allow-*-in-tests covers only the bodies of #[test] functions, not what they call.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod assignment;
+mod broken_tier;
 mod converge;
+mod drift;
+mod facts;
+mod failure;
+mod gauges;
 mod harness;
 mod harness_itself;
 mod installation;
+mod namespace_lifecycle;
+mod observe;
+mod permissions;
+mod plan;
+mod quiet;
+mod rendered;
+mod restart;
 mod schema;
+mod shutdown;
+mod tenants;
+mod tier_lifecycle;
+mod unresolved;
