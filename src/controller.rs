@@ -13,6 +13,7 @@ mod fact_sources;
 mod ledger;
 mod policy_index;
 pub mod queue;
+mod readable;
 mod reconcile;
 mod report;
 mod watches;

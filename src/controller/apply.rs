@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::cache::Cache;
 use super::client::within_deadline;
 use super::error::WriteError;
+use super::readable::Readable;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
 use crate::policy::{Action, Cause, Namespace, Plan, PolicyName, Removal, Write};
@@ -64,8 +65,8 @@ impl Writer {
     }
 
     async fn write(&self, cache: &Cache, namespace: &Namespace, write: &Write) -> Result<(), WriteError> {
-        let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
-        let object = write.object(namespace);
+        let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
+        let object = Readable(write.object(namespace));
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -78,7 +79,7 @@ impl Writer {
         };
         drop(permit);
         match result {
-            Ok(written) => {
+            Ok(Readable(written)) => {
                 cache.written(&namespace.name, written);
                 Ok(())
             }
@@ -87,7 +88,7 @@ impl Writer {
     }
 
     async fn remove(&self, cache: &Cache, namespace: &Namespace, removal: &Removal) -> Result<(), WriteError> {
-        let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
+        let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
         let parameters = DeleteParams::default().preconditions(Preconditions {
             uid: Some(removal.uid.to_string()),
             resource_version: Some(removal.resource_version.to_string()),
@@ -99,7 +100,7 @@ impl Writer {
             Ok(left) => match left.left() {
                 // Somebody's finalizer holds it: it still stands, which takes another plan. The watch brings none about,
                 // since what it shows is known by now.
-                Some(held) if !held.finalizers().is_empty() => {
+                Some(Readable(held)) if !held.finalizers().is_empty() => {
                     cache.written(&namespace.name, held);
                     Err(WriteError::OtherRevision)
                 }
@@ -123,9 +124,9 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let error = WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name));
         if matches!(error, WriteError::OtherRevision) {
-            let api = Api::<NetworkPolicy>::namespaced(self.client.clone(), &namespace.name);
+            let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
             match within_deadline(api.get_opt(name.as_str())).await {
-                Ok(Some(live)) => cache.written(&namespace.name, live),
+                Ok(Some(Readable(live))) => cache.written(&namespace.name, live),
                 Ok(None) => {
                     if let Some(known) = cache.observed(&namespace.name).get(name) {
                         cache.deleted(&namespace.name, name, &known.uid);

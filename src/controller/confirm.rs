@@ -4,9 +4,11 @@
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::core::PartialObjectMeta;
 
 use super::cache::View;
 use super::client::within_deadline;
+use super::readable::Readable;
 use crate::api::IsolationTier;
 use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
 
@@ -20,20 +22,20 @@ pub(super) async fn plan_from_consistent_read(
     view: &View,
     record: Option<&NamespaceRecord>,
 ) -> Result<Option<Plan>, kube::Error> {
-    let namespaces = Api::<ApiNamespace>::all(client.clone());
-    let Some(live) = within_deadline(namespaces.get_metadata_opt(&view.namespace.name)).await? else {
+    let namespaces = Api::<Readable<PartialObjectMeta<ApiNamespace>>>::all(client.clone());
+    let Some(Readable(live)) = within_deadline(namespaces.get_opt(&view.namespace.name)).await? else {
         return Ok(None);
     };
     let namespace = Namespace::from(live.metadata);
     if namespace.uid != view.namespace.uid {
         return Ok(None);
     }
-    let tiers = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+    let tiers = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
     let tiers = within_deadline(tiers.list(&ListParams::default()))
         .await?
         .items
         .into_iter()
-        .map(|tier| {
+        .map(|Readable(tier)| {
             ParsedTier::parse(
                 &tier.metadata,
                 tier.data.get("spec").unwrap_or(&serde_json::Value::Null),

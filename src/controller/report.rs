@@ -16,6 +16,7 @@ use super::client::within_deadline;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
+use super::readable::Readable;
 use crate::api::names::{API_VERSION, FIELD_MANAGER};
 use crate::api::{IsolationTier, IsolationTierStatus};
 use crate::policy::status::{stalls_at, tier_status};
@@ -108,7 +109,7 @@ impl Reporter {
     ) -> bool {
         let started = std::time::Instant::now();
         let identity = ranked.tier.identity();
-        let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+        let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         // The uid makes sure that the status of a tier does not land on its successor of the same name.
         let patch = json!({
             "apiVersion": API_VERSION,

@@ -20,6 +20,7 @@ use super::cache::{Cache, NamespaceNews, Watched};
 use super::error::describe_watch_error;
 use super::fact_sources::{EndpointSlices, FactSources};
 use super::queue::Class;
+use super::readable::Readable;
 use super::report::Reporter;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
@@ -79,7 +80,7 @@ impl Watches {
 
     /// Tiers are decoded object by object, so that one that does not parse stops nothing.
     async fn watch_tiers(self) {
-        let api = Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+        let api = Api::<Readable<DynamicObject>>::all_with(self.client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         let mut listed = Vec::new();
         self.follow(api, watcher::Config::default(), Watched::Tiers, |event| {
             let (concerned, complete) = match event {
@@ -100,7 +101,7 @@ impl Watches {
     }
 
     async fn watch_namespaces(self) {
-        let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
+        let api = Api::<Readable<PartialObjectMeta<Namespace>>>::all(self.client.clone());
         let mut listed = BTreeSet::new();
         self.follow(
             api,
@@ -137,7 +138,7 @@ impl Watches {
     }
 
     async fn watch_policies(self) {
-        let api = Api::<NetworkPolicy>::all(self.client.clone());
+        let api = Api::<Readable<NetworkPolicy>>::all(self.client.clone());
         self.follow(
             api,
             watcher::Config::default(),
@@ -157,7 +158,7 @@ impl Watches {
     }
 
     async fn watch_service(self, watched: Watched, namespace: String, name: String) {
-        let api = Api::<Service>::namespaced(self.client.clone(), &namespace);
+        let api = Api::<Readable<Service>>::namespaced(self.client.clone(), &namespace);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut listed = None;
         self.follow(api, config, watched, |event| {
@@ -180,7 +181,7 @@ impl Watches {
     }
 
     async fn watch_endpoints(self, watched: Watched, namespace: String, service: String) {
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &namespace);
+        let api = Api::<Readable<EndpointSlice>>::namespaced(self.client.clone(), &namespace);
         let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
         let mut listed = BTreeMap::new();
         self.follow(api, config, watched, |event| {
@@ -227,8 +228,13 @@ impl Watches {
     }
 
     /// Feeds every event of a watch to `handle`, for ever.
-    async fn follow<K>(&self, api: Api<K>, config: watcher::Config, watched: Watched, mut handle: impl FnMut(Event<K>))
-    where
+    async fn follow<K>(
+        &self,
+        api: Api<Readable<K>>,
+        config: watcher::Config,
+        watched: Watched,
+        mut handle: impl FnMut(Event<K>),
+    ) where
         K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
         let mut failures = 0_u32;
@@ -242,7 +248,7 @@ impl Watches {
                             failures = 0;
                             self.cache.recovered(watched);
                         }
-                        handle(event);
+                        handle(as_read(event));
                         self.metrics
                             .cache_synced(watched.label(), failures == 0 && self.cache.is_synced(watched));
                         continue;
@@ -266,6 +272,16 @@ impl Watches {
                 }
             }
         }
+    }
+}
+
+fn as_read<K>(event: Event<Readable<K>>) -> Event<K> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitApply(Readable(object)) => Event::InitApply(object),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(Readable(object)) => Event::Apply(object),
+        Event::Delete(Readable(object)) => Event::Delete(object),
     }
 }
 

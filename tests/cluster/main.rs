@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod assignment;
+mod attack;
 mod broken_tier;
 mod converge;
 mod dashboard_picture;

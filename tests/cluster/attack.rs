@@ -1,0 +1,76 @@
+//! Tenants who write what no honest client writes, and ends that come in the worst order.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::harness::eventually::{PATIENCE, eventually};
+use crate::harness::own_control_plane::OwnControlPlane;
+use crate::harness::scenario_namespaces::{create_namespace, let_tenant_edit, unique_name};
+use crate::harness::scenario_policies::{ALLOWANCES, Governed, OTHER_MANAGER, POLICIES};
+use crate::harness::scenario_tiers::{apply_tier, eventually_governed, policies_of, selecting};
+use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer};
+
+const INGRESS: &str = "cofferdam-baseline-ingress";
+const EGRESS: &str = "cofferdam-baseline-egress";
+/// The API server takes it, and it is later than what our types can hold.
+const LATEST_TIME: &str = "9999-12-31T23:59:59Z";
+/// `TotalAnnotationSizeLimitB` of `k8s.io/apimachinery/pkg/api/validation`.
+const MOST_ANNOTATION_BYTES: usize = 256 << 10;
+
+fn policy(value: Value) -> NetworkPolicy {
+    serde_json::from_value(value).unwrap()
+}
+
+// Raw, since the client's own types cannot hold the time either.
+async fn read(client: &Client, namespace: &str, policy: &str) -> Value {
+    let request = http::Request::get(path(namespace, policy)).body(Vec::new()).unwrap();
+    client.request(request).await.unwrap()
+}
+
+fn path(namespace: &str, policy: &str) -> String {
+    format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/{policy}")
+}
+
+// Opens a policy, in a revision that no parser takes.
+async fn open_unreadably(tenant: &Client, namespace: &str, policy: &str) {
+    let mut object = read(tenant, namespace, policy).await;
+    object["spec"]["ingress"] = json!([{}]);
+    object["metadata"]["managedFields"].as_array_mut().unwrap().push(json!({
+        "manager": OTHER_MANAGER, "operation": "Update", "apiVersion": "networking.k8s.io/v1",
+        "time": LATEST_TIME, "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:policyTypes": {}}},
+    }));
+    let body = serde_json::to_vec(&object).unwrap();
+    let request = http::Request::put(path(namespace, policy)).header("content-type", "application/json");
+    let stored: Value = tenant.request(request.body(body).unwrap()).await.unwrap();
+    assert!(stored.to_string().contains(LATEST_TIME), "{stored}");
+}
+
+// Such a policy is healed like any other, and the policies of every other namespace can still be listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_cannot_be_read_hides_no_policy_and_stops_no_list() {
+    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+    let controller = Controller::start(&control_plane, &[]).await;
+    let governed = Governed::on(&control_plane, "hidden").await;
+    let closed = read(&governed.admin, &governed.name, INGRESS).await["spec"].clone();
+    let tenant = control_plane.client(Identity::Tenant).await;
+    let is_closed_again = async || {
+        eventually("the policy is closed again", PATIENCE, || async {
+            let spec = read(&governed.admin, &governed.name, INGRESS).await["spec"].clone();
+            if spec == closed { Ok(()) } else { Err(spec.to_string()) }
+        })
+        .await;
+        governed.is_protected().await;
+    };
+    open_unreadably(&tenant, &governed.name, INGRESS).await;
+    is_closed_again().await;
+
+    controller.kill9();
+    open_unreadably(&tenant, &governed.name, INGRESS).await;
+    let _controller = Controller::start(&control_plane, &[]).await;
+    is_closed_again().await;
+}
