@@ -15,6 +15,8 @@ use crate::api::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_AN
 /// The largest spec that is kept to be explained, in bytes of JSON: whoever may write policies must not fill
 /// our memory.
 const MAX_EVIDENCE_BYTES: usize = 16 << 10;
+/// The most field managers that are kept.
+const MAX_MANAGERS: usize = 16;
 /// The most field changes that are named.
 const MAX_CHANGES: usize = 8;
 /// The most characters of a value that are shown.
@@ -23,8 +25,9 @@ const MAX_VALUE_CHARACTERS: usize = 120;
 /// What is kept of a live policy while it is not as we wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// The normalised live spec; `None` where it is too large to keep.
-    spec: Option<Value>,
+    /// The normalised live spec as JSON, which takes a tenth of what a tree of values takes; `None` where it is too
+    /// large to keep.
+    spec: Option<Box<str>>,
     /// Who wrote it, us left out, the latest first.
     managers: Vec<Manager>,
 }
@@ -65,11 +68,12 @@ pub struct FieldChange {
 impl Evidence {
     /// Keeps what an attribution needs.
     pub fn read(managed_fields: Option<&[ManagedFieldsEntry]>, spec: &NetworkPolicySpec) -> Self {
-        let spec = serde_json::to_value(normalise(spec.clone())).ok();
-        let spec = spec.filter(|spec| spec.to_string().len() <= MAX_EVIDENCE_BYTES);
+        let spec = serde_json::to_string(&normalise(spec.clone())).ok();
+        let spec = spec.filter(|spec| spec.len() <= MAX_EVIDENCE_BYTES).map(String::into_boxed_str);
         let entries = managed_fields.unwrap_or_default().iter();
         let mut managers: Vec<_> = entries.filter_map(Manager::read).collect();
         managers.sort_by_key(|manager| std::cmp::Reverse(manager.time));
+        managers.truncate(MAX_MANAGERS);
         Self { spec, managers }
     }
 }
@@ -84,7 +88,9 @@ impl Manager {
         let owns = owned
             .into_iter()
             .flatten()
-            .filter_map(|(key, _)| Some(key.strip_prefix("f:")?.to_owned()));
+            .filter_map(|(key, _)| key.strip_prefix("f:"))
+            .filter(|key| ["podSelector", "policyTypes", "ingress", "egress"].contains(key))
+            .map(str::to_owned);
         Some(Self {
             name,
             operation: entry.operation.clone().unwrap_or_default(),
@@ -101,8 +107,9 @@ impl Attribution {
         let Some(evidence) = live.evidence.as_deref() else {
             return Self { manager: None, changes };
         };
-        match (&evidence.spec, serde_json::to_value(wanted)) {
-            (Some(spec), Ok(wanted)) => compare("spec", Some(&wanted), Some(spec), &mut changes),
+        let spec = evidence.spec.as_deref().and_then(|spec| serde_json::from_str::<Value>(spec).ok());
+        match (spec, serde_json::to_value(wanted)) {
+            (Some(spec), Ok(wanted)) => compare("spec", Some(&wanted), Some(&spec), &mut changes),
             _ => changes.push(FieldChange {
                 path: String::from("spec"),
                 before: None,

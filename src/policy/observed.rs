@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 
 use super::attribution::Evidence;
 use super::{PolicyName, SpecDigest};
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+
+/// What is kept of other people's metadata on one policy, in bytes. Whoever may write policies must neither fill our
+/// memory nor an object so far that our own marks have no room in it.
+const MAX_FOREIGN_BYTES: usize = 16 << 10;
+/// Managed fields beyond this are reset when the policy is replaced.
+const MAX_MANAGED_FIELDS_BYTES: usize = 64 << 10;
+/// The longest name that the API server gives an object, and more than any uid has.
+const MAX_NAME_BYTES: usize = 253;
 
 /// The policies of one namespace that have a reserved name.
 pub type ObservedPolicies = BTreeMap<PolicyName, ObservedPolicy>;
@@ -66,6 +74,8 @@ pub struct ForeignMetadata {
     pub annotations: BTreeMap<String, String>,
     /// Finalizers.
     pub finalizers: Vec<String>,
+    /// Whether there was too much of it: then nothing of it is kept, and the managed fields are reset.
+    pub overlong: bool,
 }
 
 impl ObservedPolicy {
@@ -91,11 +101,14 @@ impl ObservedPolicy {
                 marks.read_owner(owner, metadata.namespace.as_deref());
             });
         let finalizers = metadata.finalizers.unwrap_or_default();
+        let managed_fields = metadata.managed_fields.as_deref().unwrap_or_default();
         let foreign = ForeignMetadata {
             labels,
             annotations,
             finalizers,
+            overlong: managed_fields_bytes(managed_fields) > MAX_MANAGED_FIELDS_BYTES,
         };
+        let foreign = foreign.bounded();
         let spec = policy.spec.unwrap_or_default();
         let mut observed = Self {
             uid: metadata.uid.unwrap_or_default().into(),
@@ -124,10 +137,34 @@ impl ObservedPolicy {
     }
 }
 
+impl ForeignMetadata {
+    fn bounded(self) -> Self {
+        let pairs = self.labels.iter().chain(&self.annotations);
+        let bytes = pairs.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            + self.finalizers.iter().map(String::len).sum::<usize>();
+        if bytes <= MAX_FOREIGN_BYTES && !self.overlong {
+            return self;
+        }
+        Self {
+            overlong: true,
+            ..Self::default()
+        }
+    }
+}
+
+fn managed_fields_bytes(entries: &[ManagedFieldsEntry]) -> usize {
+    let fields = entries.iter().filter_map(|entry| entry.fields_v1.as_ref());
+    fields.map(|fields| fields.0.to_string().len()).sum()
+}
+
 impl Marks {
     fn read_owner(&mut self, owner: OwnerReference, namespace: Option<&str>) {
         let unflagged = owner.block_owner_deletion.is_none();
         let controller = owner.controller == Some(true);
+        if owner.name.len() > MAX_NAME_BYTES || owner.uid.len() > MAX_NAME_BYTES {
+            self.strange_owners = true;
+            return;
+        }
         match (owner.api_version.as_str(), owner.kind.as_str()) {
             (API_VERSION, "IsolationTier") if controller && unflagged && self.tier_owner.is_none() => {
                 self.tier_owner = Some(TierOwner {
@@ -166,3 +203,6 @@ impl Marks {
         (self.managed_by && self.tier.as_deref() == Some(&*owner.name)).then_some(&owner.uid)
     }
 }
+
+#[cfg(test)]
+mod tests;

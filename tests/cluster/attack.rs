@@ -74,3 +74,26 @@ async fn a_time_that_cannot_be_read_hides_no_policy_and_stops_no_list() {
     let _controller = Controller::start(&control_plane, &[]).await;
     is_closed_again().await;
 }
+
+// What a tenant wrote is kept, but never at the price of the policy that must stand there.
+#[tokio::test(flavor = "multi_thread")]
+async fn annotations_up_to_the_limit_do_not_block_protection() {
+    let (control_plane, controller) = (ControlPlane::shared().await, Controller::shared().await);
+    let admin = control_plane.admin().await;
+    let name = unique_name("bloated");
+    create_namespace(&admin, &name, &[("scenario", &name)]).await;
+    let_tenant_edit(&admin, &name).await;
+    let tenant: Api<NetworkPolicy> = Api::namespaced(control_plane.client(Identity::Tenant).await, &name);
+    let key = "example.com/bloat";
+    let bloat = "x".repeat(MOST_ANNOTATION_BYTES - key.len());
+    let open = policy(json!({
+        "metadata": {"name": INGRESS, "annotations": BTreeMap::from([(key, bloat)])},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
+    }));
+    tenant.create(&PostParams::default(), &open).await.unwrap();
+    apply_tier(&admin, &name, &selecting(&name, ALLOWANCES)).await;
+
+    eventually_governed(&admin, &name, &name, &POLICIES).await;
+    let text = controller.metrics().text().to_owned();
+    assert!(!text.contains("reason=\"Invalid\"} 1"), "{text}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
 
 use super::{Action, Write};
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
@@ -41,6 +41,8 @@ impl Write {
                 finalizers: (!foreign.finalizers.is_empty()).then_some(foreign.finalizers),
                 uid,
                 resource_version,
+                // One empty entry resets them; none at all would keep what stands.
+                managed_fields: foreign.overlong.then(|| vec![ManagedFieldsEntry::default()]),
                 ..ObjectMeta::default()
             },
             spec: Some(self.policy.spec.clone()),
