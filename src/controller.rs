@@ -7,6 +7,7 @@ mod apply;
 mod cache;
 pub mod client;
 mod confirm;
+mod definition;
 mod error;
 mod events;
 mod fact_sources;

@@ -47,6 +47,10 @@ pub(super) struct Cache {
 struct State {
     world: Arc<World>,
     tiers: BTreeMap<String, KnownTier>,
+    /// Whether the definition of tiers is gone or going: then every tier goes with it.
+    definition_ends: bool,
+    /// The uid of the tier that is gone or going and of which it is not known yet what that means.
+    ending: Option<String>,
     namespaces: HashMap<String, KnownNamespace>,
     policies: PolicyIndex,
     sources: FactSources,
@@ -79,6 +83,8 @@ pub(super) struct View {
     pub(super) namespace: Arc<Namespace>,
     /// What stands in it.
     pub(super) observed: ObservedPolicies,
+    /// The uid of the tier that is gone or going and of which it is not known yet what that means.
+    pub(super) ending: Option<String>,
     /// When it appeared, if that was an event and it was not protected since.
     pub(super) appeared: Option<Instant>,
 }
@@ -115,6 +121,8 @@ impl Cache {
         let state = State {
             world: Arc::new(World::new([], Facts::unread(), exemptions)),
             tiers: BTreeMap::new(),
+            definition_ends: false,
+            ending: None,
             namespaces: HashMap::new(),
             policies: PolicyIndex::default(),
             sources: FactSources::new(dns_service),
@@ -135,6 +143,7 @@ impl Cache {
             world: Arc::clone(&state.world),
             namespace: Arc::clone(&known.namespace),
             observed: state.policies.observed(namespace),
+            ending: state.ending.clone(),
             appeared: known.appeared,
         })
     }
@@ -211,6 +220,22 @@ impl Cache {
             // The sender lives in self, so this cannot fail; if it did, the next look decides.
             let _ = completed.changed().await;
         }
+    }
+
+    /// Whether the definition of tiers is known to end.
+    pub(super) fn definition_ends(&self) -> bool {
+        self.state().definition_ends
+    }
+
+    /// A tier is gone or going. What it governs is left alone until its event is applied: the garbage collector may strip
+    /// it from its policies meanwhile, and nobody must put it back.
+    pub(super) fn tier_ends(&self, uid: Option<String>) {
+        self.state().ending = uid;
+    }
+
+    /// The definition of tiers was read. What that means for the world, the tier's event that follows brings about.
+    pub(super) fn definition_read(&self, ends: bool) {
+        self.state().definition_ends = ends;
     }
 
     /// A watch fails.

@@ -105,6 +105,15 @@ pub(super) fn describe_watch_error(watched: Watched, error: &watcher::Error) -> 
     }
 }
 
+/// The definition of tiers cannot be read, for people.
+pub(super) fn describe_definition_error(error: &kube::Error) -> String {
+    let cause = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    };
+    format!("cannot read the CustomResourceDefinition isolationtiers.cofferdam.dev: {cause}; apply config/rbac")
+}
+
 /// An error with its causes. kube's messages often hold their sources already: those are not repeated.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::cache::{Cache, NamespaceNews, Watched};
-use super::error::describe_watch_error;
+use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
+use super::error::{describe_definition_error, describe_watch_error};
 use super::fact_sources::{EndpointSlices, FactSources};
 use super::queue::Class;
 use super::readable::Readable;
@@ -215,6 +216,30 @@ impl Watches {
         self.look_at(concerned, Class::Change);
     }
 
+    /// Reads whether the definition of tiers ends, for as long as it takes: until then, a tier that is gone stays.
+    async fn read_definition(&self) {
+        let mut failures = 0_u32;
+        loop {
+            let error = match definition_ends(&self.client).await {
+                Ok(ends) => {
+                    if failures > 0 {
+                        self.cache.recovered(Watched::Tiers);
+                    }
+                    return self.cache.definition_read(ends);
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            let description = describe_definition_error(&error);
+            if failures.is_power_of_two() {
+                tracing::warn!(failures, "{description}");
+            }
+            self.cache.failing(Watched::Tiers, description);
+            self.metrics.cache_synced(Watched::Tiers.label(), false);
+            tokio::time::sleep(reopen_after(failures)).await;
+        }
+    }
+
     fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
@@ -248,6 +273,10 @@ impl Watches {
                             failures = 0;
                             self.cache.recovered(watched);
                         }
+                        if watched == Watched::Tiers && (self.cache.definition_ends() || may_tell_of_an_end(&event)) {
+                            self.cache.tier_ends(ending_tier(&event));
+                            self.read_definition().await;
+                        }
                         handle(as_read(event));
                         self.metrics
                             .cache_synced(watched.label(), failures == 0 && self.cache.is_synced(watched));
@@ -262,10 +291,7 @@ impl Watches {
                 }
                 self.cache.failing(watched, description);
                 self.metrics.cache_synced(watched.label(), false);
-                let delay = REOPEN_AFTER
-                    .saturating_mul(1 << (failures - 1).min(8))
-                    .min(REOPEN_AFTER_AT_MOST);
-                tokio::time::sleep(delay).await;
+                tokio::time::sleep(reopen_after(failures)).await;
                 if is_expired_at_start(&error) {
                     // The watcher would ask for the same expired version for ever: list anew.
                     break;
@@ -283,6 +309,12 @@ fn as_read<K>(event: Event<Readable<K>>) -> Event<K> {
         Event::Apply(Readable(object)) => Event::Apply(object),
         Event::Delete(Readable(object)) => Event::Delete(object),
     }
+}
+
+fn reopen_after(failures: u32) -> Duration {
+    REOPEN_AFTER
+        .saturating_mul(1 << failures.saturating_sub(1).min(8))
+        .min(REOPEN_AFTER_AT_MOST)
 }
 
 fn is_expired_at_start(error: &watcher::Error) -> bool {

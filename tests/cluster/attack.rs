@@ -97,3 +97,64 @@ async fn annotations_up_to_the_limit_do_not_block_protection() {
     let text = controller.metrics().text().to_owned();
     assert!(!text.contains("reason=\"Invalid\"} 1"), "{text}");
 }
+
+// The API server deletes the tiers of a definition one by one. The weaker one must not inherit what the stronger one held.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_definition_deleted_hands_no_namespace_to_a_weaker_tier() {
+    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+    let controller = Controller::start(&control_plane, &[]).await;
+    let admin = control_plane.admin().await;
+    let names: Vec<String> = (0..5).map(|_| unique_name("both")).collect();
+    // By name, the strong ones are deleted first and last.
+    for (tier, rest) in [
+        ("a-strong", format!("precedence: 100\n{ALLOWANCES}")),
+        ("b-weak", String::from("mode: Enforce\nisolate: [Ingress]\nallow: [{name: all, from: [{namespaceSelector: {}}]}]\n")),
+        ("c-weaker", String::from("mode: Enforce\nisolate: [Egress]\n")),
+    ] {
+        apply_tier(&admin, tier, &selecting("both", &rest)).await;
+    }
+    for name in &names {
+        create_namespace(&admin, name, &[("scenario", "both")]).await;
+    }
+    for name in &names {
+        eventually_governed(&admin, name, "a-strong", &POLICIES).await;
+    }
+    let mut before = Vec::new();
+    for name in &names {
+        before.push(specs(policies_of(&admin, name).await.unwrap()));
+    }
+    let mark = control_plane.audit_log().mark();
+
+    let definitions: Api<CustomResourceDefinition> = Api::all(admin.clone());
+    definitions.delete("isolationtiers.cofferdam.dev", &DeleteParams::default()).await.unwrap();
+    eventually("the definition is gone", PATIENCE, || async {
+        match definitions.get_opt("isolationtiers.cofferdam.dev").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    eventually("the controller misses it", PATIENCE, || async {
+        match controller.get("/readyz") {
+            Ok((503, _)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let writes = control_plane.audit_log().writes_since(mark, Identity::Controller);
+    let policies = writes.iter().filter(|write| write.qualified_resource().contains("networkpolicies"));
+    let written: Vec<_> = policies.map(|write| write.summary()).collect();
+    assert!(written.is_empty(), "{written:#?}");
+    for (name, before) in names.iter().zip(before) {
+        assert_eq!(specs(policies_of(&admin, name).await.unwrap()), before, "{name}");
+    }
+    Observer::of(names).verdict(&control_plane).await;
+}
+
+fn specs(policies: BTreeMap<String, NetworkPolicy>) -> BTreeMap<String, (Option<String>, Value)> {
+    let marked = |policy: NetworkPolicy| {
+        let tier = policy.labels().get("cofferdam.dev/tier").cloned();
+        (tier, serde_json::to_value(policy.spec).unwrap())
+    };
+    policies.into_iter().map(|(name, policy)| (name, marked(policy))).collect()
+}

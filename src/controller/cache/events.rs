@@ -144,7 +144,10 @@ impl Cache {
     fn change_world(&self, change: impl FnOnce(&mut State)) -> Vec<String> {
         let mut state = self.state();
         change(&mut state);
-        let tiers = state.tiers.values().map(|known| known.parsed.clone());
+        state.ending = None;
+        // They are deleted one by one: meanwhile none must inherit what another held.
+        let tiers = state.tiers.values().filter(|_| !state.definition_ends);
+        let tiers = tiers.map(|known| known.parsed.clone());
         let world = Arc::new(World::new(
             tiers,
             state.sources.facts(),
