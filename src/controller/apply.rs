@@ -83,7 +83,13 @@ impl Writer {
                 cache.written(&namespace.name, written);
                 Ok(())
             }
-            Err(error) => self.failed(cache, namespace, &write.name, error).await,
+            Err(error) => {
+                let planned = match &write.action {
+                    Action::Create => None,
+                    Action::Replace { uid, .. } => Some(&**uid),
+                };
+                self.failed(cache, namespace, &write.name, planned, error).await
+            }
         }
     }
 
@@ -109,7 +115,10 @@ impl Writer {
                     Ok(())
                 }
             },
-            Err(error) => self.failed(cache, namespace, &removal.name, error).await,
+            Err(error) => {
+                self.failed(cache, namespace, &removal.name, Some(&removal.uid), error)
+                    .await
+            }
         }
     }
 
@@ -120,6 +129,7 @@ impl Writer {
         cache: &Cache,
         namespace: &Namespace,
         name: &PolicyName,
+        planned: Option<&str>,
         error: kube::Error,
     ) -> Result<(), WriteError> {
         let error = WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name));
@@ -127,9 +137,10 @@ impl Writer {
             let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
             match within_deadline(api.get_opt(name.as_str())).await {
                 Ok(Some(Readable(live))) => cache.written(&namespace.name, live),
+                // The object that was planned against is gone. What the cache knows by now may be another.
                 Ok(None) => {
-                    if let Some(known) = cache.observed(&namespace.name).get(name) {
-                        cache.deleted(&namespace.name, name, &known.uid);
+                    if let Some(uid) = planned {
+                        cache.deleted(&namespace.name, name, uid);
                     }
                 }
                 Err(error) => {

@@ -12,6 +12,8 @@ pub(super) struct PolicyIndex {
     namespaces: HashMap<String, Vec<(PolicyName, ObservedPolicy)>>,
     /// Writes that were acknowledged and that the watch has not shown yet.
     acknowledged: HashMap<(String, PolicyName), Acknowledged>,
+    /// The latest version that the watch showed since the last list: it shows every change, in the order of versions.
+    shown_until: u128,
     /// While a list is under way: what it showed so far.
     listing: Option<HashMap<String, Vec<(PolicyName, ObservedPolicy)>>>,
 }
@@ -45,6 +47,7 @@ impl PolicyIndex {
 
     /// The watch shows a policy. Returns whether that is news.
     pub(super) fn shown(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) -> bool {
+        self.watch_reached(&policy.resource_version);
         let key = (namespace.to_owned(), name);
         match self.acknowledged.get(&key) {
             Some(Acknowledged::Deleted(uid)) if *uid == policy.uid => return false,
@@ -56,6 +59,7 @@ impl PolicyIndex {
 
     /// The watch shows that a policy is gone. Returns whether that is news.
     pub(super) fn shown_deleted(&mut self, namespace: &str, name: PolicyName, last: &ObservedPolicy) -> bool {
+        self.watch_reached(&last.resource_version);
         let key = (namespace.to_owned(), name);
         match self.acknowledged.get(&key) {
             Some(Acknowledged::Written) if self.is_older(&key, &last.resource_version) => return false,
@@ -64,8 +68,12 @@ impl PolicyIndex {
         self.take(&key)
     }
 
-    /// A write of ours returned this object.
+    /// A write or a read of ours returned this object. Where the watch is past it already, the watch knows better: the
+    /// object may have been deleted since, which is not shown a second time.
     pub(super) fn written(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
+        if number(&policy.resource_version).is_some_and(|version| version <= self.shown_until) {
+            return;
+        }
         let key = (namespace.to_owned(), name);
         if !self.is_older(&key, &policy.resource_version) && self.put(key.0.clone(), key.1.clone(), policy) {
             self.acknowledged.insert(key, Acknowledged::Written);
@@ -84,11 +92,13 @@ impl PolicyIndex {
     /// A list begins. What was acknowledged before it is in it: lists are consistent reads.
     pub(super) fn list_begins(&mut self) {
         self.acknowledged.clear();
+        self.shown_until = 0;
         self.listing = Some(HashMap::new());
     }
 
     /// The list shows a policy.
     pub(super) fn listed(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
+        self.watch_reached(&policy.resource_version);
         if let Some(listing) = &mut self.listing {
             listing.entry(namespace.to_owned()).or_default().push((name, policy));
         }
@@ -127,10 +137,8 @@ impl PolicyIndex {
         changed
     }
 
-    /// A namespace is gone, and with it everything in it.
-    pub(super) fn forget(&mut self, namespace: &str) {
-        self.namespaces.remove(namespace);
-        self.acknowledged.retain(|(of, _), _| of != namespace);
+    fn watch_reached(&mut self, resource_version: &str) {
+        self.shown_until = self.shown_until.max(number(resource_version).unwrap_or_default());
     }
 
     fn get(&self, (namespace, name): &(String, PolicyName)) -> Option<&ObservedPolicy> {
@@ -177,10 +185,14 @@ impl PolicyIndex {
 /// Whether `version` is before `known`. Resource versions of one resource are ordered numbers (KEP-5504);
 /// what is not a number is taken as news, so that a server that breaks this costs a conflict, not a hole.
 fn is_older(version: &str, known: &str) -> bool {
-    match (version.parse::<u128>(), known.parse::<u128>()) {
-        (Ok(version), Ok(known)) => version < known,
+    match (number(version), number(known)) {
+        (Some(version), Some(known)) => version < known,
         _ => false,
     }
+}
+
+fn number(resource_version: &str) -> Option<u128> {
+    resource_version.parse().ok()
 }
 
 #[cfg(test)]

@@ -77,11 +77,9 @@ impl Cache {
         }
     }
 
-    /// A namespace is gone.
+    /// A namespace is gone. Its policies go by their own events: those of a successor may have been shown already.
     pub(in crate::controller) fn namespace_deleted(&self, name: &str) {
-        let mut state = self.state();
-        state.namespaces.remove(name);
-        state.policies.forget(name);
+        self.state().namespaces.remove(name);
     }
 
     /// These are all namespaces: the others are gone. Returns their names.

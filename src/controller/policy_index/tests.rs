@@ -132,3 +132,28 @@ fn versions_that_are_no_numbers_are_taken_as_news() {
     assert!(!is_older("abc", "10"));
     assert!(!is_older("9", "abc"));
 }
+
+// A tenant's automation deletes what it sees appear, and the answer to our create is read only after both events.
+#[test]
+fn an_answer_that_comes_after_the_end_was_shown_brings_nothing_back() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    shown_deleted(&mut index, "one", 6);
+    written(&mut index, "one", 5);
+    assert_eq!(version(&index), None);
+    assert!(index.acknowledged.is_empty());
+    written(&mut index, "two", 7);
+    assert_eq!(version(&index).as_deref(), Some("7"), "what comes later is news");
+}
+
+#[test]
+fn versions_that_a_list_takes_back_are_news_again() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 50);
+    shown_deleted(&mut index, "one", 60);
+    // An etcd restored from a backup counts from where the backup ends.
+    index.list_begins();
+    index.list_ends();
+    written(&mut index, "two", 20);
+    assert_eq!(version(&index).as_deref(), Some("20"));
+}
