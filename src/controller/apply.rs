@@ -1,7 +1,7 @@
 //! The only writer of policies: POST for what is missing, PUT over exactly the revision that was planned
 //! against, DELETE of exactly that object.
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
@@ -14,6 +14,10 @@ use super::readable::Readable;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
 use crate::policy::{Action, Cause, Namespace, Plan, PolicyName, Removal, Write};
+
+/// Changes of one namespace in flight at most: a tenant who creates thousands of policies under reserved names must not
+/// fill the way for everybody else.
+const CHANGES_PER_NAMESPACE: usize = 8;
 
 /// Writes plans.
 pub(super) struct Writer {
@@ -44,7 +48,7 @@ impl Writer {
                 .removals
                 .iter()
                 .map(|removal| self.remove(cache, namespace, removal));
-            for (removal, result) in plan.removals.iter().zip(join_all(removals).await) {
+            for (removal, result) in plan.removals.iter().zip(few_at_a_time(removals).await) {
                 record(&mut outcome, &removal.name, result);
             }
         }
@@ -58,7 +62,7 @@ impl Writer {
         writes: impl Iterator<Item = &'a Write> + Clone,
         outcome: &mut Outcome,
     ) {
-        let results = join_all(writes.clone().map(|write| self.write(cache, namespace, write))).await;
+        let results = few_at_a_time(writes.clone().map(|write| self.write(cache, namespace, write))).await;
         for (write, result) in writes.zip(results) {
             record(outcome, &write.name, result);
         }
@@ -155,6 +159,11 @@ impl Writer {
     }
 }
 
+async fn few_at_a_time<T>(changes: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let changes: Vec<_> = changes.collect();
+    stream::iter(changes).buffered(CHANGES_PER_NAMESPACE).collect().await
+}
+
 /// Whether a base must be written although an extra failed: its direction is open, or was changed.
 fn cannot_wait(base: &Write) -> bool {
     base.action == Action::Create || base.cause != Cause::Pending
@@ -168,3 +177,6 @@ fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteErro
         Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use http::{Request, Response};
+use kube::client::Body;
+use tokio::time::Instant;
+use tower::service_fn;
+
+use super::*;
+use crate::policy::Exemptions;
+
+const ROUND_TRIP: Duration = Duration::from_millis(10);
+
+/// An API server that grants everything, each after a round trip.
+fn slow_server() -> Client {
+    let answer = |request: Request<Body>| async move {
+        tokio::time::sleep(ROUND_TRIP).await;
+        let body = match *request.method() {
+            http::Method::DELETE => String::from(r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#),
+            _ => String::from_utf8_lossy(&request.into_body().collect_bytes().await.unwrap()).into_owned(),
+        };
+        Ok::<_, tower::BoxError>(Response::new(Body::from(body.into_bytes())))
+    };
+    Client::new(service_fn(answer), "default")
+}
+
+fn namespace(name: &str) -> Namespace {
+    Namespace {
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        labels: [].into(),
+        created: None,
+        terminating: false,
+    }
+}
+
+fn surplus(count: usize) -> Plan {
+    let removal = |number| Removal {
+        name: PolicyName::reserved(&format!("cofferdam-allow-{number}")).unwrap(),
+        uid: "uid".into(),
+        resource_version: "1".into(),
+        cause: Cause::Pending,
+    };
+    Plan {
+        removals: (0..count).map(removal).collect(),
+        ..Plan::default()
+    }
+}
+
+// A tenant who creates thousands of policies under reserved names has them deleted, beside the others and not before them.
+#[tokio::test(start_paused = true)]
+async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
+    let writer = Writer::new(slow_server(), 32);
+    let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
+    let (crowded, small) = (namespace("crowded"), namespace("small"));
+    let (thousands, one) = (surplus(3000), surplus(1));
+    let crowded = writer.apply(&cache, &crowded, &thousands);
+    let small = async {
+        // The other was there first.
+        tokio::time::sleep(ROUND_TRIP / 2).await;
+        let started = Instant::now();
+        let outcome = writer.apply(&cache, &small, &one).await;
+        (outcome, started.elapsed())
+    };
+    let (crowded, (small, took)) = tokio::join!(crowded, small);
+    assert_eq!((crowded.committed.len(), small.committed.len()), (3000, 1));
+    assert!(took <= ROUND_TRIP * 2, "waited {took:?}");
+}
