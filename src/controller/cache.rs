@@ -267,7 +267,7 @@ impl Cache {
                 continue;
             };
             let observed = state.policies.observed(name);
-            let assignment = assign(world, &known.namespace, &observed);
+            let assignment = assign(world, &known.namespace, &observed, None);
             if !matches!(assignment.governor, Governor::Nobody) {
                 continue;
             }

@@ -43,7 +43,7 @@ impl Reconciler {
             return self.forget(ticket);
         };
         let record = self.ledger.get(ticket.key());
-        let assignment = assign(&view.world, &view.namespace, &view.observed);
+        let assignment = assign(&view.world, &view.namespace, &view.observed, record.as_deref());
         if assignment.governor.tier().map(|governor| &*governor.tier.identity().uid) == view.ending.as_deref()
             && view.ending.is_some()
         {

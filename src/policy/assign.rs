@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::core::SelectorExt;
 
-use super::{Namespace, ObservedPolicies, ObservedPolicy, RankedTier, World};
+use super::{Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, RankedTier, World};
 
 /// What rules in a namespace.
 #[derive(Clone, Debug)]
@@ -34,9 +34,15 @@ pub enum Governor<'world> {
     Nobody,
 }
 
-/// Finds who governs `namespace`. `observed` matters only for tiers whose selector cannot be read: those keep
-/// the namespaces whose policies carry their uid.
-pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &ObservedPolicies) -> Assignment<'world> {
+/// Finds who governs `namespace`. `observed` and `record` matter only for tiers whose selector cannot be read: those
+/// keep the namespaces that they governed when these were last planned. Only where that is not remembered do the marks on
+/// the policies tell: a tenant may write them, and strip them.
+pub fn assign<'world>(
+    world: &'world World,
+    namespace: &Namespace,
+    observed: &ObservedPolicies,
+    record: Option<&NamespaceRecord>,
+) -> Assignment<'world> {
     let nobody = |governor| Assignment {
         governor,
         shadows: Vec::new(),
@@ -49,10 +55,12 @@ pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &Ob
     if namespace.terminating {
         return nobody(Governor::Terminating);
     }
+    let record = record.filter(|record| record.namespace_uid == namespace.uid);
+    let governed_by = record.and_then(|record| record.governor.as_ref().map(|governor| Arc::clone(&governor.uid)));
     let selected_by: Vec<_> = world
         .tiers()
         .iter()
-        .filter(|ranked| selects(world, ranked, namespace, observed))
+        .filter(|ranked| selects(world, ranked, namespace, observed, governed_by.as_deref()))
         .collect();
     let first_enforcing = selected_by.iter().position(|ranked| !ranked.tier.is_observe());
     let outranking = first_enforcing.unwrap_or(selected_by.len());
@@ -73,15 +81,23 @@ pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &Ob
     }
 }
 
-fn selects(world: &World, ranked: &RankedTier, namespace: &Namespace, observed: &ObservedPolicies) -> bool {
+fn selects(
+    world: &World,
+    ranked: &RankedTier,
+    namespace: &Namespace,
+    observed: &ObservedPolicies,
+    governed_by: Option<&str>,
+) -> bool {
+    let uid = &ranked.tier.identity().uid;
     let owns = |policy: &ObservedPolicy| {
         world
             .agreed_owner(&policy.marks)
-            .is_some_and(|owner| owner.tier.identity() == ranked.tier.identity())
+            .is_some_and(|owner| owner.tier.identity().uid == *uid)
     };
-    match ranked.tier.claim() {
-        Some(claim) => claim.selector.matches(&namespace.labels),
-        None => observed.values().any(owns),
+    match (ranked.tier.claim(), governed_by) {
+        (Some(claim), _) => claim.selector.matches(&namespace.labels),
+        (None, Some(governed_by)) => *governed_by == **uid,
+        (None, None) => observed.values().any(owns),
     }
 }
 

@@ -91,7 +91,7 @@ pub fn plan(
     observed: &ObservedPolicies,
     record: Option<&NamespaceRecord>,
 ) -> Plan {
-    plan_assigned(world, &assign(world, namespace, observed), namespace, observed, record)
+    plan_assigned(world, &assign(world, namespace, observed, record), namespace, observed, record)
 }
 
 /// As [`plan`], for an assignment that was already made.

@@ -76,17 +76,7 @@ pub fn tally<'a>(
 
 impl Tally {
     fn count(&mut self, world: &World, namespace: &Namespace, record: Option<&NamespaceRecord>) {
-        let mut assignment = assign(world, namespace, &ObservedPolicies::new());
-        // A tier whose selector cannot be read holds what it held when the namespace was last planned.
-        let held = world
-            .tiers()
-            .iter()
-            .find(|ranked| ranked.tier.claim().is_none() && governs(record, ranked));
-        if let Some(ranked) = held.filter(|_| !matches!(assignment.governor, Governor::Exempt | Governor::Terminating))
-        {
-            assignment.governor = Governor::Tier(ranked);
-            assignment.selected_by.push(ranked);
-        }
+        let assignment = assign(world, namespace, &ObservedPolicies::new(), record);
         for ranked in &assignment.selected_by {
             self.tier(ranked).namespaces.selected += 1;
         }

@@ -62,7 +62,7 @@ pub fn outlooks<'world>(world: &'world World, snapshot: &Snapshot) -> Vec<Outloo
 impl<'world> Outlook<'world> {
     fn new(world: &'world World, policies: &[NetworkPolicy], namespace: Namespace) -> Self {
         let observed: ObservedPolicies = policies.iter().cloned().filter_map(ObservedPolicy::read).collect();
-        let assignment = assign(world, &namespace, &observed);
+        let assignment = assign(world, &namespace, &observed, None);
         let plan = plan_assigned(world, &assignment, &namespace, &observed, None);
         let shadows = assignment.shadows.iter().map(|shadow| {
             let plan = plan_governed(world, shadow, &namespace, &observed, None);

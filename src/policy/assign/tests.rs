@@ -32,7 +32,7 @@ fn names(tiers: &[&RankedTier]) -> Vec<String> {
 /// Governor, shadows and ties in a namespace labelled `a: b`.
 fn assigned(tiers: &[ParsedTier]) -> (String, Vec<String>, Vec<String>) {
     let world = world(tiers.iter().cloned(), known_facts());
-    let assignment = assign(&world, &namespace("n", &[("a", "b")]), &ObservedPolicies::new());
+    let assignment = assign(&world, &namespace("n", &[("a", "b")]), &ObservedPolicies::new(), None);
     let governor = match assignment.governor {
         Governor::Tier(ranked) => ranked.tier.identity().name.to_string(),
         other => format!("{other:?}"),
@@ -86,7 +86,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 fn exempt_and_terminating_namespaces_have_no_governor() {
     let world = world([tier("all", json!({}))], known_facts());
     for name in ["kube-system", "cofferdam-system", "openshift-dns"] {
-        let assignment = assign(&world, &namespace(name, &[]), &ObservedPolicies::new());
+        let assignment = assign(&world, &namespace(name, &[]), &ObservedPolicies::new(), None);
         assert!(
             matches!(assignment.governor, Governor::Exempt) && assignment.selected_by.is_empty(),
             "{name}"
@@ -97,7 +97,7 @@ fn exempt_and_terminating_namespaces_have_no_governor() {
         ..namespace("n", &[])
     };
     assert!(matches!(
-        assign(&world, &terminating, &ObservedPolicies::new()).governor,
+        assign(&world, &terminating, &ObservedPolicies::new(), None).governor,
         Governor::Terminating
     ));
 }
@@ -138,7 +138,7 @@ fn a_broken_tier_without_a_claim_keeps_what_carries_its_uid_and_nothing_else() {
     );
     let broken = tier("x", json!({"precedence": "high"}));
     let after = world([broken, enforce("y", 5)], known_facts());
-    let governor = |observed: &ObservedPolicies| assign(&after, &namespace, observed).governor.tier_name().unwrap();
+    let governor = |observed: &ObservedPolicies| assign(&after, &namespace, observed, None).governor.tier_name().unwrap();
     assert_eq!(&*governor(&standing), "x");
     assert_eq!(&*governor(&ObservedPolicies::new()), "y");
     // A name, a label and the uid of a live tier have to agree: otherwise it is forged.
@@ -164,4 +164,29 @@ fn a_broken_tier_without_a_claim_keeps_what_carries_its_uid_and_nothing_else() {
         forged.values_mut().for_each(|policy| forge(&mut policy.marks));
         assert_eq!(&*governor(&forged), "y");
     }
+}
+
+#[test]
+fn a_broken_tier_without_a_claim_keeps_what_it_governed_whatever_a_tenant_does_to_the_marks() {
+    let namespace = namespace("n", &[("a", "b")]);
+    let standing = |tier: &str| {
+        let world = world([enforce(tier, 1)], known_facts());
+        let plan = plan(&world, &namespace, &ObservedPolicies::new(), None);
+        observed(&namespace, plan.writes())
+    };
+    let governed_by = |tier: &str| NamespaceRecord {
+        namespace_uid: namespace.uid.clone(),
+        governor: Some(Arc::clone(enforce(tier, 1).identity())),
+        ..NamespaceRecord::default()
+    };
+    let after = world([tier("x", json!({"precedence": "high"})), enforce("y", 5)], known_facts());
+    let governor = |observed: &ObservedPolicies, record: &NamespaceRecord| {
+        assign(&after, &namespace, observed, Some(record)).governor.tier_name().unwrap().to_string()
+    };
+    let nothing = ObservedPolicies::new();
+    assert_eq!(governor(&nothing, &governed_by("x")), "x", "its policies were stripped, or deleted");
+    assert_eq!(governor(&standing("x"), &governed_by("y")), "y", "its marks were forged elsewhere");
+    // Another namespace had that name.
+    let other = NamespaceRecord { namespace_uid: String::from("other"), ..governed_by("x") };
+    assert_eq!(governor(&nothing, &other), "y");
 }

@@ -39,7 +39,7 @@ fn protected(world: &World, namespace: &Namespace) -> ObservedPolicies {
 fn record_of(world: &World, namespace: &Namespace, plan: &Plan) -> NamespaceRecord {
     let mut written = plan.in_place.clone();
     written.extend(plan.writes().map(|write| (write.name.clone(), write.written())));
-    let governor = assign(world, namespace, &ObservedPolicies::new()).governor.tier();
+    let governor = assign(world, namespace, &ObservedPolicies::new(), None).governor.tier();
     NamespaceRecord {
         namespace_uid: namespace.uid.clone(),
         governor: governor.map(|ranked| Arc::clone(ranked.tier.identity())),

@@ -224,7 +224,7 @@ fn memory_of_a_namespace_that_was_recreated_is_none() {
     case.standing.clear();
     let expected = [(API_EGRESS, Pending), (BASE_EGRESS, Pending), (BASE_INGRESS, Pending)];
     case.expect(&expected, &expected);
-    let assignment = assign(&case.world, &case.namespace, &case.standing);
+    let assignment = assign(&case.world, &case.namespace, &case.standing, None);
     let assigned = plan_assigned(
         &case.world,
         &assignment,
