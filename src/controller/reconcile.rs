@@ -17,7 +17,7 @@ use super::report::Reporter;
 use super::work::Ticket;
 use crate::policy::attribution::explain;
 use crate::policy::plan::{plan_assigned, plan_governed};
-use crate::policy::record::{Outcome, Shadow};
+use crate::policy::record::{Failure, Outcome, Shadow};
 use crate::policy::{Assignment, NamespaceRecord, Plan, assign};
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
@@ -30,6 +30,12 @@ pub(super) struct Reconciler {
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reporter: Arc<Reporter>,
+}
+
+/// What the consistent read before a release said.
+struct Confirmation {
+    all_confirmed: bool,
+    failure: Option<Failure>,
 }
 
 /// The value of the label `controller`.
@@ -57,9 +63,11 @@ impl Reconciler {
             &view.observed,
             current(&view, record.as_deref()),
         );
-        let (plan, unconfirmed) = self.confirm(&view, record.as_deref(), planned).await;
+        let (plan, confirmation) = self.confirm(&view, record.as_deref(), planned).await;
         let mut outcome = self.writer.apply(&self.cache, &view.namespace, &plan).await;
-        outcome.failure = outcome.failure.or(unconfirmed);
+        // The watches are behind, or the read was no answer: nothing else may bring another look about.
+        outcome.look_again |= !confirmation.all_confirmed;
+        outcome.failure = outcome.failure.or(confirmation.failure);
         self.tell(
             &view,
             &assignment,
@@ -79,15 +87,15 @@ impl Reconciler {
         ticket.succeeded();
     }
 
-    /// Keeps of the removals that open a direction only those that a consistent read confirms.
+    /// Where a direction would be opened, keeps only the removals that a consistent read confirms.
     async fn confirm(
         &self,
         view: &View,
         record: Option<&NamespaceRecord>,
         mut plan: Plan,
-    ) -> (Plan, Option<crate::policy::record::Failure>) {
+    ) -> (Plan, Confirmation) {
         if !plan.opens_a_direction() {
-            return (plan, None);
+            return (plan, Confirmation { all_confirmed: true, failure: None });
         }
         let (confirmed, failure) = match plan_from_consistent_read(&self.client, view, record).await {
             Ok(confirmed) => (confirmed.unwrap_or_default(), None),
@@ -99,14 +107,8 @@ impl Reconciler {
                 WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
             },
         };
-        plan.removals.retain(|removal| {
-            removal.name.baseline_direction().is_none()
-                || confirmed
-                    .removals
-                    .iter()
-                    .any(|other| other.name == removal.name && other.uid == removal.uid)
-        });
-        (plan, failure)
+        let all_confirmed = plan.keep_confirmed_removals(&confirmed);
+        (plan, Confirmation { all_confirmed, failure })
     }
 
     /// Counts and announces what was found and done. Comes after the writes: explaining never delays a heal.

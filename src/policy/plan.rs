@@ -4,7 +4,7 @@ mod object;
 mod wanted;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::wanted::{Decision, Wanted};
@@ -280,6 +280,18 @@ impl Plan {
         self.removals
             .iter()
             .any(|removal| removal.name.baseline_direction().is_some())
+    }
+
+    /// Keeps of the removals those that `confirmed` makes too. Returns whether these are all.
+    ///
+    /// Where a base has to stay so do its extras: without them it would cut off the pods that they are for.
+    pub fn keep_confirmed_removals(&mut self, confirmed: &Self) -> bool {
+        let planned = self.removals.len();
+        let removals = confirmed.removals.iter();
+        let confirmed: BTreeSet<_> = removals.map(|removal| (&removal.name, &removal.uid)).collect();
+        self.removals
+            .retain(|removal| confirmed.contains(&(&removal.name, &removal.uid)));
+        self.removals.len() == planned
     }
 
     /// The drift among the changes.

@@ -59,3 +59,24 @@ fn causes(plan: &Plan) -> Vec<(&str, Cause)> {
         )
         .collect()
 }
+
+#[test]
+fn a_release_that_is_not_confirmed_takes_nothing_along() {
+    let removal = |name: &str, uid: &str| Removal {
+        name: PolicyName::reserved(name).unwrap(),
+        uid: uid.into(),
+        resource_version: "7".into(),
+        cause: Cause::Pending,
+    };
+    let (base, extra) = (removal("cofferdam-baseline-egress", "a"), removal("cofferdam-allow-x-egress", "b"));
+    let planned = Plan { removals: vec![base.clone(), extra.clone()], ..Plan::default() };
+    for (confirmed, kept) in [
+        (vec![base.clone(), extra.clone()], 2),
+        (vec![], 0),
+        (vec![removal("cofferdam-baseline-egress", "another"), extra.clone()], 1),
+    ] {
+        let mut plan = planned.clone();
+        let all = plan.keep_confirmed_removals(&Plan { removals: confirmed, ..Plan::default() });
+        assert_eq!((plan.removals.len(), all), (kept, kept == 2));
+    }
+}
