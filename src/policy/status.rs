@@ -32,9 +32,13 @@ pub fn tier_status(
     let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
         let (status, reason) = status_and_reason?;
         let before = previous.into_iter().flat_map(|previous| &previous.conditions);
+        // From the moment that it is unresolved on it is told when that is stalled, whatever was wrong before.
+        let as_long = |condition: &Condition| {
+            (condition.reason == reason) || ![condition.reason.as_str(), reason].contains(&words::ALLOWANCE_UNRESOLVED)
+        };
         let same = before
             .into_iter()
-            .find(|condition| condition.type_ == type_ && condition.status == status);
+            .find(|condition| condition.type_ == type_ && condition.status == status && as_long(condition));
         Some(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),

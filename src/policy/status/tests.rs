@@ -199,3 +199,17 @@ fn at_most_ten_problems_are_listed() {
     }
     assert_eq!(status(plain(), &tally, None, 100).problems.len(), 10);
 }
+
+#[test]
+fn what_was_wrong_before_does_not_count_towards_stalled() {
+    let spec = json!({"namespaceSelector": {}, "mode": "Enforce", "allow": [{"name": "dns", "preset": "DNS"}]});
+    let failed = counts(NamespaceCounts { selected: 1, failed: 1, ..NamespaceCounts::default() });
+    let failing = status(plain(), &failed, None, 100);
+    let unresolved = status(spec.clone(), &failed, Some(&failing), 1000);
+    assert_eq!(condition(&unresolved, "Ready"), Some(("False", "AllowanceUnresolved")));
+    let soon = status(spec.clone(), &failed, Some(&unresolved), 1001);
+    assert_eq!(condition(&soon, "Stalled"), None);
+    assert_eq!(stalls_at(&soon), Timestamp::from_second(1060).ok());
+    let late = status(spec, &failed, Some(&soon), 1061);
+    assert_eq!(condition(&late, "Stalled"), Some(("True", "AllowanceUnresolved")));
+}
