@@ -144,35 +144,14 @@ impl Reconciler {
             tracing::warn!(namespace = view.namespace.name, %policy, tier = &*tier.name, "took over a policy that stood under a reserved name");
             self.events.taken_over(tier, &view.namespace, policy);
         }
-        let protected = outcome.is_complete() && plan.waiting.is_empty();
-        if let Some(took) = self
-            .time_to_protection(view, tier.created, record, plan)
-            .filter(|_| protected)
-        {
+        let protected = outcome.is_complete() && !outcome.namespace_gone && plan.waiting.is_empty();
+        let took = time_to_protection(view, tier.created, record, plan, Timestamp::now());
+        if let Some(took) = took.filter(|_| protected) {
             self.metrics.protected(&tier.name, took);
         }
         if protected {
             self.cache.settled(&view.namespace.name);
         }
-    }
-
-    /// From the event that showed the namespace. Where it was created while no controller ran, from its
-    /// creation, which has whole seconds.
-    fn time_to_protection(
-        &self,
-        view: &View,
-        tier_created: Option<Timestamp>,
-        record: Option<&NamespaceRecord>,
-        plan: &Plan,
-    ) -> Option<Duration> {
-        if let Some(appeared) = view.appeared {
-            return Some(appeared.elapsed());
-        }
-        let created = view
-            .namespace
-            .created
-            .filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
-        (record.is_none() && !plan.bases.is_empty()).then(|| Timestamp::now().duration_since(created).unsigned_abs())
     }
 
     fn remember(
@@ -219,7 +198,32 @@ impl Reconciler {
     }
 }
 
+/// From the event that showed the namespace. Where it was created while no controller ran, from its creation, which has
+/// whole seconds; what stands there already was protected before, if not quite as it should be.
+fn time_to_protection(
+    view: &View,
+    tier_created: Option<Timestamp>,
+    record: Option<&NamespaceRecord>,
+    plan: &Plan,
+    now: Timestamp,
+) -> Option<Duration> {
+    if let Some(appeared) = view.appeared {
+        return Some(appeared.elapsed());
+    }
+    let created = view
+        .namespace
+        .created
+        .filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
+    let bare = view.observed.keys().all(|name| name.baseline_direction().is_none());
+    // The clock of the API server may be ahead of ours.
+    (record.is_none() && bare && !plan.bases.is_empty())
+        .then(|| Duration::try_from(now.duration_since(created)).unwrap_or_default())
+}
+
 /// The record, if it is of this namespace and not of one that had its name before.
 fn current<'a>(view: &View, record: Option<&'a NamespaceRecord>) -> Option<&'a NamespaceRecord> {
     record.filter(|record| record.namespace_uid == view.namespace.uid)
 }
+
+#[cfg(test)]
+mod tests;
