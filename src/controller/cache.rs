@@ -266,6 +266,11 @@ impl Cache {
             let Some(known) = state.namespaces.get(name) else {
                 continue;
             };
+            let outlived = |policy: &ObservedPolicy| policy.marks.is_retained(|uid| world.is_live(uid));
+            // Nearly always none: the workers wait for this lock, so that nothing else is asked for nothing.
+            if !state.policies.policies(name).any(outlived) {
+                continue;
+            }
             let observed = state.policies.observed(name);
             let assignment = assign(world, &known.namespace, &observed, None);
             if !matches!(assignment.governor, Governor::Nobody) {
@@ -273,7 +278,7 @@ impl Cache {
             }
             let retained = observed
                 .values()
-                .filter(|policy| policy.marks.is_retained(|uid| world.is_live(uid)))
+                .filter(|policy| outlived(policy))
                 .count();
             policies += retained as u64;
             namespaces += u64::from(retained > 0);

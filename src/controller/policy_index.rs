@@ -40,6 +40,12 @@ impl PolicyIndex {
             .any(|(name, _)| name.baseline_direction().is_some())
     }
 
+    /// The policies of a namespace, where they stand.
+    pub(super) fn policies(&self, namespace: &str) -> impl Iterator<Item = &ObservedPolicy> {
+        let policies = self.namespaces.get(namespace).into_iter().flatten();
+        policies.map(|(_, policy)| policy)
+    }
+
     /// Namespaces with at least one policy.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &String> {
         self.namespaces.keys()
