@@ -35,6 +35,7 @@ fn rendered(specs: &[Value]) -> Rendered {
         let policy = RenderedPolicy {
             digest: SpecDigest::of(&spec),
             spec,
+            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         (
