@@ -175,14 +175,10 @@ impl Reconciler {
         plan: &Plan,
         outcome: &Outcome,
     ) {
+        // As it stands after the writes: nothing makes us look again to mend a report made from what stood before.
+        let observed = self.cache.observed(&view.namespace.name);
         let shadows = assignment.shadows.iter().map(|shadow| {
-            let would = plan_governed(
-                &view.world,
-                shadow,
-                &view.namespace,
-                &view.observed,
-                current(view, record),
-            );
+            let would = plan_governed(&view.world, shadow, &view.namespace, &observed, current(view, record));
             Shadow::of(shadow.tier.identity(), &would)
         });
         let shadows = shadows.collect();

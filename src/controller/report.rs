@@ -76,6 +76,10 @@ impl Reporter {
                 continue;
             };
             let (before, status) = status_of(ranked, &tally, &known, now);
+            if is_preliminary(ranked, &tally, before.as_ref()) {
+                self.look();
+                continue;
+            }
             if let Some(at) = stalls_at(&status) {
                 let wait = at.duration_since(now).unsigned_abs() + STATUS_INTERVAL;
                 let at = tokio::time::Instant::now() + wait;
@@ -198,6 +202,14 @@ fn status_of(
         .unwrap_or_default();
     let status = tier_status(ranked, &own, before.as_ref(), now);
     (before, status)
+}
+
+/// Whether what stands was said of this very spec and not every namespace was looked at yet: a process that has just
+/// started would report all of them as pending, and a moment later as protected again.
+fn is_preliminary(ranked: &RankedTier, tally: &Tally, before: Option<&IsolationTierStatus>) -> bool {
+    let identity = ranked.tier.identity();
+    let unplanned = tally.tiers.get(&identity.name).map_or(0, |tally| tally.unplanned);
+    unplanned > 0 && before.is_some_and(|before| before.observed_generation == identity.generation)
 }
 
 /// A merge patch replaces lists whole, and keeps what it does not name: what is empty is named.

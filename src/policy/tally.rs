@@ -27,6 +27,8 @@ pub struct TierTally {
     pub drift_oldest: Option<Timestamp>,
     /// Namespaces that wait for an allowance to resolve.
     pub waiting: u64,
+    /// Namespaces of which this process knows nothing yet: what is said without them is preliminary.
+    pub unplanned: u64,
     /// What to look at.
     pub problems: Vec<NamespaceProblem>,
 }
@@ -87,6 +89,13 @@ impl Tally {
         }
         for ranked in &assignment.selected_by {
             self.tier(ranked).namespaces.selected += 1;
+        }
+        if record.is_none() && !matches!(assignment.governor, Governor::Exempt | Governor::Terminating) {
+            // One whose selector cannot be read may turn out to hold the namespace.
+            let unreadable = world.tiers().iter().filter(|ranked| ranked.tier.claim().is_none());
+            for ranked in assignment.selected_by.iter().copied().chain(unreadable) {
+                self.tier(ranked).unplanned += 1;
+            }
         }
         for shadow in &assignment.shadows {
             self.tier(shadow).count_shadow(shadow, namespace, record);
