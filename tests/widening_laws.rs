@@ -39,6 +39,7 @@ fn rendered(specs: &[NetworkPolicySpec]) -> Rendered {
         let policy = RenderedPolicy {
             spec: spec.clone(),
             digest: SpecDigest::of(spec),
+            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         let name = PolicyName::allow(&index.to_string(), Direction::Ingress);
