@@ -34,6 +34,7 @@ fn rendered(specs: &[Value]) -> Rendered {
         let spec: NetworkPolicySpec = serde_json::from_value(spec.clone()).unwrap();
         let policy = RenderedPolicy {
             digest: SpecDigest::of(&spec),
+            direction: Direction::Ingress,
             spec,
             direction: Direction::Ingress,
             unresolved: Vec::new(),
