@@ -41,6 +41,13 @@ impl PolicyName {
         }
     }
 
+    /// The direction that the name ends with. What somebody else put into the grammar may have none.
+    pub fn direction(&self) -> Option<Direction> {
+        [Direction::Ingress, Direction::Egress]
+            .into_iter()
+            .find(|direction| self.0.ends_with(&format!("-{}", suffix(*direction))))
+    }
+
     /// The name as the API server knows it.
     pub fn as_str(&self) -> &str {
         &self.0

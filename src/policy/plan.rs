@@ -237,7 +237,7 @@ impl Plan {
             return;
         }
         // A finalizer can hold it for ever, and it has its effect as long as it stands.
-        let policy = emptied(name.baseline_direction().unwrap_or(Direction::Ingress));
+        let policy = emptied(name.direction().unwrap_or(Direction::Ingress));
         let tier = Arc::clone(governor.tier.identity());
         if live.spec == policy.digest {
             self.in_place.insert(name.clone(), Written { spec: live.spec, tier });

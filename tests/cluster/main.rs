@@ -6,6 +6,8 @@
 mod assignment;
 mod broken_tier;
 mod converge;
+mod dashboard_picture;
+mod demo;
 mod drift;
 mod facts;
 mod failure;
@@ -17,7 +19,9 @@ mod namespace_lifecycle;
 mod observe;
 mod permissions;
 mod plan;
+mod prometheus;
 mod quiet;
+mod readme;
 mod rendered;
 mod restart;
 mod schema;
