@@ -12,11 +12,11 @@ mod events;
 mod fact_sources;
 mod ledger;
 mod policy_index;
-pub mod queue;
+mod queue;
 mod reconcile;
 mod report;
 mod watches;
-pub mod work;
+mod work;
 
 use std::future::Future;
 use std::net::SocketAddr;
