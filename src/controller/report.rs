@@ -168,7 +168,7 @@ impl Reporter {
             tally.drifted.iter().map(|(namespace, kind)| DriftedNamespace {
                 tier: tier.to_string(),
                 target_namespace: namespace.clone(),
-                kind: kind.as_str(),
+                kind: *kind,
             })
         });
         let (retained_policies, retained) = self.cache.retained(&world);
@@ -240,11 +240,9 @@ fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierS
 }
 
 fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus) -> TierGauges {
-    use crate::policy::DriftKind;
     let name = &ranked.tier.identity().name;
     let own = tally.tiers.get(name).cloned().unwrap_or_default();
     let condition = |type_| status.conditions.iter().find(|condition| condition.type_ == type_);
-    let drifted = |kind| own.policies_drifted.get(&kind).copied().unwrap_or_default();
     TierGauges {
         tier: name.to_string(),
         conditions: TierConditions {
@@ -256,10 +254,7 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
         namespaces: own.namespaces,
         policies: PolicyCounts {
             in_sync: own.policies_in_sync,
-            missing: drifted(DriftKind::Missing),
-            modified: drifted(DriftKind::Modified),
-            disowned: drifted(DriftKind::Disowned),
-            surplus: drifted(DriftKind::Surplus),
+            drifted: own.policies_drifted,
         },
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
