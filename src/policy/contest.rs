@@ -63,7 +63,12 @@ impl Contest {
 
     /// When it is over, if the other is quiet from now on.
     pub fn over_at(&self) -> Option<Duration> {
-        let quiet = WINDOW + if self.is_contested() { self.hold() } else { Duration::ZERO };
+        let quiet = WINDOW
+            + if self.is_contested() {
+                self.hold()
+            } else {
+                Duration::ZERO
+            };
         self.heals.last().map(|last| last.saturating_add(quiet))
     }
 
