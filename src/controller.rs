@@ -183,7 +183,7 @@ fn serve(
             .collect()
     };
     async move {
-        if let Err(error) = server::serve(listener, metrics, Arc::new(missing), std::future::pending()).await {
+        if let Err(error) = server::serve(listener, metrics, Arc::new(missing)).await {
             tracing::error!(%error, "metrics and probes are not served any more");
         }
     }
