@@ -94,7 +94,7 @@ impl Reconciler {
             },
         };
         plan.removals.retain(|removal| {
-            removal.name.baseline_direction().is_none()
+            !removal.name.is_base()
                 || confirmed
                     .removals
                     .iter()
