@@ -37,8 +37,10 @@ fn namespace() -> Namespace {
 fn rendered(specs: &[NetworkPolicySpec]) -> Rendered {
     let policy = |(index, spec): (usize, &NetworkPolicySpec)| {
         let policy = RenderedPolicy {
+            direction: Direction::Ingress,
             spec: spec.clone(),
             digest: SpecDigest::of(spec),
+            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         let name = PolicyName::allow(&index.to_string(), Direction::Ingress);

@@ -108,6 +108,10 @@ impl Metrics {
         gauge(at, "build_info", "Always 1; its labels tell what runs.", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        // A single replica leads by itself.
+        gauge(at, "leader", "1 while this replica is the one that writes.", &[])?
+            .with_label_values::<&str>(&[])
+            .set(1);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.start_known_series(known);
         Ok(metrics)

@@ -33,8 +33,11 @@ fn rendered(specs: &[Value]) -> Rendered {
     let policy = |(index, spec): (usize, &Value)| {
         let spec: NetworkPolicySpec = serde_json::from_value(spec.clone()).unwrap();
         let policy = RenderedPolicy {
+            direction: Direction::Ingress,
             digest: SpecDigest::of(&spec),
+            direction: Direction::Ingress,
             spec,
+            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         (
