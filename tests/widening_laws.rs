@@ -40,7 +40,6 @@ fn rendered(specs: &[NetworkPolicySpec]) -> Rendered {
             direction: Direction::Ingress,
             spec: spec.clone(),
             digest: SpecDigest::of(spec),
-            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         let name = PolicyName::allow(&index.to_string(), Direction::Ingress);

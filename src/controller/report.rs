@@ -81,7 +81,7 @@ impl Reporter {
                 continue;
             }
             if let Some(at) = stalls_at(&status) {
-                let wait = at.duration_since(now).unsigned_abs() + STATUS_INTERVAL;
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default() + STATUS_INTERVAL;
                 let at = tokio::time::Instant::now() + wait;
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }

@@ -35,9 +35,7 @@ fn rendered(specs: &[Value]) -> Rendered {
         let policy = RenderedPolicy {
             direction: Direction::Ingress,
             digest: SpecDigest::of(&spec),
-            direction: Direction::Ingress,
             spec,
-            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         (
