@@ -71,6 +71,7 @@ fn is_named_as_documented() {
         "cofferdam_drift_detected_total",
         "cofferdam_drift_heal_duration_seconds",
         "cofferdam_drift_oldest_timestamp_seconds",
+        "cofferdam_leader",
         "cofferdam_namespace_drift",
         "cofferdam_namespace_drift_omitted",
         "cofferdam_namespaces",
