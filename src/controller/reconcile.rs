@@ -94,7 +94,7 @@ impl Reconciler {
             },
         };
         plan.removals.retain(|removal| {
-            removal.name.baseline_direction().is_none()
+            !removal.name.is_base()
                 || confirmed
                     .removals
                     .iter()
@@ -123,10 +123,10 @@ impl Reconciler {
         for (policy, kind) in plan.drift() {
             let known = record.is_some_and(|record| record.drifted.contains_key(policy));
             if !known {
-                self.metrics.drift_detected(&tier.name, kind.as_str());
+                self.metrics.drift_detected(&tier.name, kind);
             }
             if outcome.committed.contains(policy) {
-                self.metrics.drift_corrected(&tier.name, kind.as_str(), Some(took));
+                self.metrics.drift_corrected(&tier.name, kind, took);
                 let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
                 tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
                 self.events.healed(tier, &view.namespace, policy, kind, &what);

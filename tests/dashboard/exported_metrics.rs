@@ -96,7 +96,7 @@ fn full_page() -> String {
         drifted: vec![DriftedNamespace {
             tier: "open".into(),
             target_namespace: "shop".into(),
-            kind: "missing",
+            kind: cofferdam::policy::DriftKind::Missing,
         }],
         ..GaugeSnapshot::default()
     };
