@@ -12,7 +12,6 @@ use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
-use super::queue::Class;
 use super::report::Reporter;
 use super::work::Ticket;
 use crate::policy::attribution::explain;
@@ -204,7 +203,7 @@ impl Reconciler {
             ReconcileResult::Success => ticket.succeeded(),
             // What could not be written may be a hole: it comes back as urgently as it came.
             _ => {
-                let class = ticket.class().min(Class::Change);
+                let class = ticket.class();
                 ticket.retry(class);
             }
         }
