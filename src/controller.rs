@@ -13,12 +13,12 @@ mod events;
 mod fact_sources;
 mod ledger;
 mod policy_index;
-pub mod queue;
+mod queue;
 mod readable;
 mod reconcile;
 mod report;
 mod watches;
-pub mod work;
+mod work;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -185,7 +185,7 @@ fn serve(
             .collect()
     };
     async move {
-        if let Err(error) = server::serve(listener, metrics, Arc::new(missing), std::future::pending()).await {
+        if let Err(error) = server::serve(listener, metrics, Arc::new(missing)).await {
             tracing::error!(%error, "metrics and probes are not served any more");
         }
     }

@@ -37,6 +37,7 @@ fn namespace() -> Namespace {
 fn rendered(specs: &[NetworkPolicySpec]) -> Rendered {
     let policy = |(index, spec): (usize, &NetworkPolicySpec)| {
         let policy = RenderedPolicy {
+            direction: Direction::Ingress,
             spec: spec.clone(),
             digest: SpecDigest::of(spec),
             unresolved: Vec::new(),

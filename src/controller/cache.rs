@@ -35,7 +35,8 @@ pub(super) enum Watched {
     ApiServerEndpoints,
 }
 
-/// The caches, shared between the watches and the workers. Every lock is held for microseconds.
+/// The caches, shared between the watches and the workers. The lock is never held across
+/// an await; what walks every namespace under it is a change of a tier or a fact, and a scrape.
 #[derive(Debug)]
 pub(super) struct Cache {
     state: Mutex<State>,
@@ -276,10 +277,7 @@ impl Cache {
             if !matches!(assignment.governor, Governor::Nobody) {
                 continue;
             }
-            let retained = observed
-                .values()
-                .filter(|policy| outlived(policy))
-                .count();
+            let retained = observed.values().filter(|policy| outlived(policy)).count();
             policies += retained as u64;
             namespaces += u64::from(retained > 0);
         }

@@ -24,7 +24,11 @@ pub(super) fn may_tell_of_an_end<K: Resource>(event: &Event<K>) -> bool {
 pub(super) fn ending_tier<K: Resource>(event: &Event<K>) -> Option<String> {
     match event {
         Event::Delete(tier) => tier.meta().uid.clone(),
-        Event::Apply(tier) => tier.meta().uid.clone().filter(|_| tier.meta().deletion_timestamp.is_some()),
+        Event::Apply(tier) => tier
+            .meta()
+            .uid
+            .clone()
+            .filter(|_| tier.meta().deletion_timestamp.is_some()),
         Event::Init | Event::InitApply(_) | Event::InitDone => None,
     }
 }

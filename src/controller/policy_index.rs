@@ -37,7 +37,7 @@ impl PolicyIndex {
             .get(namespace)
             .into_iter()
             .flatten()
-            .any(|(name, _)| name.baseline_direction().is_some())
+            .any(|(name, _)| name.is_base())
     }
 
     /// The policies of a namespace, where they stand.
@@ -125,9 +125,9 @@ impl PolicyIndex {
                 *listed = known.clone();
             }
         }
-        listing
-            .values_mut()
-            .for_each(|policies| policies.sort_by(|left, right| left.0.cmp(&right.0)));
+        for policies in listing.values_mut() {
+            policies.sort_by(|left, right| left.0.cmp(&right.0));
+        }
         let before = std::mem::replace(&mut self.namespaces, listing);
         let mut changed: Vec<String> = self
             .namespaces

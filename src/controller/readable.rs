@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_time_beyond_what_our_types_hold_costs_only_the_managed_fields() {
-        let usual = serde_json::from_value::<Readable<NetworkPolicy>>(managed_at("2026-01-01T00:00:00Z")).unwrap().0;
+        let usual = serde_json::from_value::<Readable<NetworkPolicy>>(managed_at("2026-01-01T00:00:00Z"))
+            .unwrap()
+            .0;
         assert_eq!(usual.metadata.managed_fields.as_ref().map(Vec::len), Some(1));
         let latest = managed_at("9999-12-31T23:59:59Z");
         serde_json::from_value::<NetworkPolicy>(latest.clone()).unwrap_err();

@@ -12,13 +12,12 @@ use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
-use super::queue::Class;
 use super::report::Reporter;
 use super::work::Ticket;
 use crate::policy::attribution::explain;
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::record::{Failure, Outcome, Shadow};
-use crate::policy::{Assignment, NamespaceRecord, Plan, assign};
+use crate::policy::{Assignment, NamespaceRecord, Plan, PolicyName, assign};
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
 /// What a worker needs.
@@ -50,7 +49,11 @@ impl Reconciler {
         };
         let record = self.ledger.get(ticket.key());
         let assignment = assign(&view.world, &view.namespace, &view.observed, record.as_deref());
-        if assignment.governor.tier().map(|governor| &*governor.tier.identity().uid) == view.ending.as_deref()
+        if assignment
+            .governor
+            .tier()
+            .map(|governor| &*governor.tier.identity().uid)
+            == view.ending.as_deref()
             && view.ending.is_some()
         {
             // What that means for this namespace comes with the tier's event.
@@ -88,14 +91,15 @@ impl Reconciler {
     }
 
     /// Where a direction would be opened, keeps only the removals that a consistent read confirms.
-    async fn confirm(
-        &self,
-        view: &View,
-        record: Option<&NamespaceRecord>,
-        mut plan: Plan,
-    ) -> (Plan, Confirmation) {
+    async fn confirm(&self, view: &View, record: Option<&NamespaceRecord>, mut plan: Plan) -> (Plan, Confirmation) {
         if !plan.opens_a_direction() {
-            return (plan, Confirmation { all_confirmed: true, failure: None });
+            return (
+                plan,
+                Confirmation {
+                    all_confirmed: true,
+                    failure: None,
+                },
+            );
         }
         let (confirmed, failure) = match plan_from_consistent_read(&self.client, view, record).await {
             Ok(confirmed) => (confirmed.unwrap_or_default(), None),
@@ -131,10 +135,10 @@ impl Reconciler {
         for (policy, kind) in plan.drift() {
             let known = record.is_some_and(|record| record.drifted.contains_key(policy));
             if !known {
-                self.metrics.drift_detected(&tier.name, kind.as_str());
+                self.metrics.drift_detected(&tier.name, kind);
             }
             if outcome.committed.contains(policy) {
-                self.metrics.drift_corrected(&tier.name, kind.as_str(), Some(took));
+                self.metrics.drift_corrected(&tier.name, kind, took);
                 let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
                 tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
                 self.events.healed(tier, &view.namespace, policy, kind, &what);
@@ -191,7 +195,7 @@ impl Reconciler {
             ReconcileResult::Success => ticket.succeeded(),
             // What could not be written may be a hole: it comes back as urgently as it came.
             _ => {
-                let class = ticket.class().min(Class::Change);
+                let class = ticket.class();
                 ticket.retry(class);
             }
         }
@@ -214,7 +218,7 @@ fn time_to_protection(
         .namespace
         .created
         .filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
-    let bare = view.observed.keys().all(|name| name.baseline_direction().is_none());
+    let bare = !view.observed.keys().any(PolicyName::is_base);
     // The clock of the API server may be ahead of ours.
     (record.is_none() && bare && !plan.bases.is_empty())
         .then(|| Duration::try_from(now.duration_since(created)).unwrap_or_default())

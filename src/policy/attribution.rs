@@ -69,7 +69,9 @@ impl Evidence {
     /// Keeps what an attribution needs.
     pub fn read(managed_fields: Option<&[ManagedFieldsEntry]>, spec: &NetworkPolicySpec) -> Self {
         let spec = serde_json::to_string(&normalise(spec.clone())).ok();
-        let spec = spec.filter(|spec| spec.len() <= MAX_EVIDENCE_BYTES).map(String::into_boxed_str);
+        let spec = spec
+            .filter(|spec| spec.len() <= MAX_EVIDENCE_BYTES)
+            .map(String::into_boxed_str);
         let entries = managed_fields.unwrap_or_default().iter();
         let mut managers: Vec<_> = entries.filter_map(Manager::read).collect();
         managers.sort_by_key(|manager| std::cmp::Reverse(manager.time));
@@ -107,7 +109,10 @@ impl Attribution {
         let Some(evidence) = live.evidence.as_deref() else {
             return Self { manager: None, changes };
         };
-        let spec = evidence.spec.as_deref().and_then(|spec| serde_json::from_str::<Value>(spec).ok());
+        let spec = evidence
+            .spec
+            .as_deref()
+            .and_then(|spec| serde_json::from_str::<Value>(spec).ok());
         match (spec, serde_json::to_value(wanted)) {
             (Some(spec), Ok(wanted)) => compare("spec", Some(&wanted), Some(&spec), &mut changes),
             _ => changes.push(FieldChange {

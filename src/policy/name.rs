@@ -32,7 +32,7 @@ impl PolicyName {
             .then(|| Self(name.into()))
     }
 
-    /// The direction whose base policy this is. Deleting that policy opens the direction.
+    /// The direction whose base policy this is.
     pub fn baseline_direction(&self) -> Option<Direction> {
         match self.0.strip_prefix(BASELINE) {
             Some("ingress") => Some(Direction::Ingress),
@@ -41,9 +41,14 @@ impl PolicyName {
         }
     }
 
+    /// Whether this is a base policy: deleting it opens a direction.
+    pub fn is_base(&self) -> bool {
+        self.baseline_direction().is_some()
+    }
+
     /// The direction that the name ends with. What somebody else put into the grammar may have none.
     pub fn direction(&self) -> Option<Direction> {
-        [Direction::Ingress, Direction::Egress]
+        Direction::ALL
             .into_iter()
             .find(|direction| self.0.ends_with(&format!("-{}", suffix(*direction))))
     }

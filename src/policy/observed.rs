@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerRe
 
 use super::attribution::Evidence;
 use super::{PolicyName, SpecDigest};
-use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_KIND, TIER_LABEL};
 
 /// What is kept of other people's metadata on one policy, in bytes. Whoever may write policies must neither fill our
 /// memory nor an object so far that our own marks have no room in it.
@@ -166,7 +166,7 @@ impl Marks {
             return;
         }
         match (owner.api_version.as_str(), owner.kind.as_str()) {
-            (API_VERSION, "IsolationTier") if controller && unflagged && self.tier_owner.is_none() => {
+            (API_VERSION, TIER_KIND) if controller && unflagged && self.tier_owner.is_none() => {
                 self.tier_owner = Some(TierOwner {
                     name: owner.name.into(),
                     uid: owner.uid.into(),

@@ -169,10 +169,7 @@ pub fn emptied(direction: Direction) -> RenderedPolicy {
 fn spec(direction: Direction, pods: Option<&LabelSelector>, rules: Vec<Rule>) -> NetworkPolicySpec {
     let mut spec = NetworkPolicySpec {
         pod_selector: Some(pods.cloned().unwrap_or_default()),
-        policy_types: Some(vec![match direction {
-            Direction::Ingress => String::from("Ingress"),
-            Direction::Egress => String::from("Egress"),
-        }]),
+        policy_types: Some(vec![direction.as_str().to_owned()]),
         ..NetworkPolicySpec::default()
     };
     match direction {

@@ -31,14 +31,12 @@ pub fn tier_status(
     ];
     let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
         let (status, reason) = status_and_reason?;
-        let before = previous.into_iter().flat_map(|previous| &previous.conditions);
+        let before = previous.and_then(|previous| previous.condition(type_));
         // From the moment that it is unresolved on it is told when that is stalled, whatever was wrong before.
-        let as_long = |condition: &Condition| {
-            (condition.reason == reason) || ![condition.reason.as_str(), reason].contains(&words::ALLOWANCE_UNRESOLVED)
+        let as_long = |condition: &&Condition| {
+            condition.reason == reason || ![condition.reason.as_str(), reason].contains(&words::ALLOWANCE_UNRESOLVED)
         };
-        let same = before
-            .into_iter()
-            .find(|condition| condition.type_ == type_ && condition.status == status && as_long(condition));
+        let same = before.filter(|condition| condition.status == status).filter(as_long);
         Some(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -58,15 +56,8 @@ pub fn tier_status(
 
 /// When a status has to be looked at again although nothing happens: when unresolved becomes stalled.
 pub fn stalls_at(status: &IsolationTierStatus) -> Option<Timestamp> {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == words::READY)?;
-    let waits = ready.reason == words::ALLOWANCE_UNRESOLVED
-        && !status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == words::STALLED);
+    let ready = status.condition(words::READY)?;
+    let waits = ready.reason == words::ALLOWANCE_UNRESOLVED && status.condition(words::STALLED).is_none();
     waits
         .then_some(ready.last_transition_time.0)
         .and_then(|since| since.checked_add(STALLED_AFTER).ok())
@@ -155,10 +146,7 @@ fn namespaces(count: i64) -> String {
 
 /// Since when the status says `Ready=False` for this reason.
 fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == words::READY)?;
+    let ready = status.condition(words::READY)?;
     (ready.status == "False" && ready.reason == reason).then_some(ready.last_transition_time.0)
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
+use super::plan::ChangeCounts;
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
+use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// The most problems that a status lists.
 pub(super) const MAX_PROBLEMS: usize = 10;
-use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// What all namespaces together say of one tier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +26,6 @@ pub struct TierTally {
     pub drifted: Vec<(String, DriftKind)>,
     /// Since when the oldest drift is not healed.
     pub drift_oldest: Option<Timestamp>,
-    /// Namespaces that wait for an allowance to resolve.
-    pub waiting: u64,
     /// Namespaces of which this process knows nothing yet: what is said without them is preliminary.
     pub unplanned: u64,
     /// What to look at.
@@ -151,11 +150,9 @@ impl TierTally {
             }
             NamespaceState::Protected => self.namespaces.protected += 1,
             NamespaceState::Failed(_) => self.namespaces.failed += 1,
-            NamespaceState::Waiting => {
+            NamespaceState::Ungoverned | NamespaceState::Waiting | NamespaceState::Unfinished => {
                 self.namespaces.pending += 1;
-                self.waiting += 1;
             }
-            NamespaceState::Ungoverned | NamespaceState::Unfinished => self.namespaces.pending += 1,
         }
         if let NamespaceState::Failed(failure) = &record.state {
             self.problem(Some(namespace), failure.reason, failure.message.clone());
@@ -166,8 +163,12 @@ impl TierTally {
         self.namespaces.observed += 1;
         let shadows = record.into_iter().flat_map(|record| &record.shadows);
         for shadow in shadows.filter(|shadow| shadow.tier.uid == tier.tier.identity().uid) {
-            let (create, replace, delete) = (shadow.create, shadow.replace, shadow.delete);
-            if create + replace + delete > 0 {
+            let ChangeCounts {
+                create,
+                replace,
+                delete,
+            } = shadow.would;
+            if shadow.would != ChangeCounts::default() {
                 let message = format!(
                     "would create {create}, replace {replace} and delete {delete} policies; see cofferdam plan, then set mode: Enforce"
                 );

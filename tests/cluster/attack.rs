@@ -108,7 +108,10 @@ async fn the_definition_deleted_hands_no_namespace_to_a_weaker_tier() {
     // By name, the strong ones are deleted first and last.
     for (tier, rest) in [
         ("a-strong", format!("precedence: 100\n{ALLOWANCES}")),
-        ("b-weak", String::from("mode: Enforce\nisolate: [Ingress]\nallow: [{name: all, from: [{namespaceSelector: {}}]}]\n")),
+        (
+            "b-weak",
+            String::from("mode: Enforce\nisolate: [Ingress]\nallow: [{name: all, from: [{namespaceSelector: {}}]}]\n"),
+        ),
         ("c-weaker", String::from("mode: Enforce\nisolate: [Egress]\n")),
     ] {
         apply_tier(&admin, tier, &selecting("both", &rest)).await;
@@ -126,7 +129,10 @@ async fn the_definition_deleted_hands_no_namespace_to_a_weaker_tier() {
     let mark = control_plane.audit_log().mark();
 
     let definitions: Api<CustomResourceDefinition> = Api::all(admin.clone());
-    definitions.delete("isolationtiers.cofferdam.dev", &DeleteParams::default()).await.unwrap();
+    definitions
+        .delete("isolationtiers.cofferdam.dev", &DeleteParams::default())
+        .await
+        .unwrap();
     eventually("the definition is gone", PATIENCE, || async {
         match definitions.get_opt("isolationtiers.cofferdam.dev").await {
             Ok(None) => Ok(()),
@@ -142,7 +148,9 @@ async fn the_definition_deleted_hands_no_namespace_to_a_weaker_tier() {
     })
     .await;
     let writes = control_plane.audit_log().writes_since(mark, Identity::Controller);
-    let policies = writes.iter().filter(|write| write.qualified_resource().contains("networkpolicies"));
+    let policies = writes
+        .iter()
+        .filter(|write| write.qualified_resource().contains("networkpolicies"));
     let written: Vec<_> = policies.map(|write| write.summary()).collect();
     assert!(written.is_empty(), "{written:#?}");
     for (name, before) in names.iter().zip(before) {
@@ -156,5 +164,8 @@ fn specs(policies: BTreeMap<String, NetworkPolicy>) -> BTreeMap<String, (Option<
         let tier = policy.labels().get("cofferdam.dev/tier").cloned();
         (tier, serde_json::to_value(policy.spec).unwrap())
     };
-    policies.into_iter().map(|(name, policy)| (name, marked(policy))).collect()
+    policies
+        .into_iter()
+        .map(|(name, policy)| (name, marked(policy)))
+        .collect()
 }

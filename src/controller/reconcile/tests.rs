@@ -48,7 +48,11 @@ fn took(view: &View, now: i64) -> Option<Duration> {
 #[test]
 fn a_namespace_that_appeared_while_nobody_ran_was_open_since_its_creation() {
     assert_eq!(took(&found_at_the_start(&[]), 260), Some(Duration::from_secs(60)));
-    assert_eq!(took(&found_at_the_start(&[]), 190), Some(Duration::ZERO), "two clocks differ");
+    assert_eq!(
+        took(&found_at_the_start(&[]), 190),
+        Some(Duration::ZERO),
+        "two clocks differ"
+    );
 }
 
 // After a restart with a changed tier, thousands of namespaces would seem to have been open for months.

@@ -138,7 +138,8 @@ fn a_broken_tier_without_a_claim_keeps_what_carries_its_uid_and_nothing_else() {
     );
     let broken = tier("x", json!({"precedence": "high"}));
     let after = world([broken, enforce("y", 5)], known_facts());
-    let governor = |observed: &ObservedPolicies| assign(&after, &namespace, observed, None).governor.tier_name().unwrap();
+    let governor =
+        |observed: &ObservedPolicies| assign(&after, &namespace, observed, None).governor.tier_name().unwrap();
     assert_eq!(&*governor(&standing), "x");
     assert_eq!(&*governor(&ObservedPolicies::new()), "y");
     // A name, a label and the uid of a live tier have to agree: otherwise it is forged.
@@ -179,14 +180,32 @@ fn a_broken_tier_without_a_claim_keeps_what_it_governed_whatever_a_tenant_does_t
         governor: Some(Arc::clone(enforce(tier, 1).identity())),
         ..NamespaceRecord::default()
     };
-    let after = world([tier("x", json!({"precedence": "high"})), enforce("y", 5)], known_facts());
+    let after = world(
+        [tier("x", json!({"precedence": "high"})), enforce("y", 5)],
+        known_facts(),
+    );
     let governor = |observed: &ObservedPolicies, record: &NamespaceRecord| {
-        assign(&after, &namespace, observed, Some(record)).governor.tier_name().unwrap().to_string()
+        assign(&after, &namespace, observed, Some(record))
+            .governor
+            .tier_name()
+            .unwrap()
+            .to_string()
     };
     let nothing = ObservedPolicies::new();
-    assert_eq!(governor(&nothing, &governed_by("x")), "x", "its policies were stripped, or deleted");
-    assert_eq!(governor(&standing("x"), &governed_by("y")), "y", "its marks were forged elsewhere");
+    assert_eq!(
+        governor(&nothing, &governed_by("x")),
+        "x",
+        "its policies were stripped, or deleted"
+    );
+    assert_eq!(
+        governor(&standing("x"), &governed_by("y")),
+        "y",
+        "its marks were forged elsewhere"
+    );
     // Another namespace had that name.
-    let other = NamespaceRecord { namespace_uid: String::from("other"), ..governed_by("x") };
+    let other = NamespaceRecord {
+        namespace_uid: String::from("other"),
+        ..governed_by("x")
+    };
     assert_eq!(governor(&nothing, &other), "y");
 }

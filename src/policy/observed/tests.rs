@@ -14,8 +14,16 @@ fn what_a_tenant_writes_is_kept_up_to_a_bound() {
     let long = "x".repeat(200 << 10);
     let mut policies = vec![open_policy("cofferdam-allow-a"); 4];
     policies[0].metadata.annotations = Some([(String::from("a"), long.clone())].into());
-    policies[1].metadata.labels = Some((0..2000).map(|n| (format!("{}-{n}", "l".repeat(50)), "v".repeat(50))).collect());
-    policies[2].metadata.finalizers = Some((0..2000).map(|n| format!("example.com/{}-{n}", "f".repeat(40))).collect());
+    policies[1].metadata.labels = Some(
+        (0..2000)
+            .map(|n| (format!("{}-{n}", "l".repeat(50)), "v".repeat(50)))
+            .collect(),
+    );
+    policies[2].metadata.finalizers = Some(
+        (0..2000)
+            .map(|n| format!("example.com/{}-{n}", "f".repeat(40)))
+            .collect(),
+    );
     policies[3].metadata.owner_references = Some(vec![OwnerReference {
         api_version: API_VERSION.to_owned(),
         kind: String::from("IsolationTier"),
@@ -34,7 +42,13 @@ fn what_a_tenant_writes_is_kept_up_to_a_bound() {
 fn what_other_people_usually_write_is_kept_whole() {
     let mut policy = open_policy("cofferdam-allow-a");
     let applied = "x".repeat(10 << 10);
-    policy.metadata.annotations = Some([(String::from("kubectl.kubernetes.io/last-applied-configuration"), applied)].into());
+    policy.metadata.annotations = Some(
+        [(
+            String::from("kubectl.kubernetes.io/last-applied-configuration"),
+            applied,
+        )]
+        .into(),
+    );
     let foreign = stored(policy.clone()).1.foreign.unwrap();
     assert_eq!(Some(foreign.annotations), policy.metadata.annotations);
 }

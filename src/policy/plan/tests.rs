@@ -68,15 +68,24 @@ fn a_release_that_is_not_confirmed_takes_nothing_along() {
         resource_version: "7".into(),
         cause: Cause::Pending,
     };
-    let (base, extra) = (removal("cofferdam-baseline-egress", "a"), removal("cofferdam-allow-x-egress", "b"));
-    let planned = Plan { removals: vec![base.clone(), extra.clone()], ..Plan::default() };
+    let (base, extra) = (
+        removal("cofferdam-baseline-egress", "a"),
+        removal("cofferdam-allow-x-egress", "b"),
+    );
+    let planned = Plan {
+        removals: vec![base.clone(), extra.clone()],
+        ..Plan::default()
+    };
     for (confirmed, kept) in [
-        (vec![base.clone(), extra.clone()], 2),
+        (vec![base, extra.clone()], 2),
         (vec![], 0),
-        (vec![removal("cofferdam-baseline-egress", "another"), extra.clone()], 1),
+        (vec![removal("cofferdam-baseline-egress", "another"), extra], 1),
     ] {
         let mut plan = planned.clone();
-        let all = plan.keep_confirmed_removals(&Plan { removals: confirmed, ..Plan::default() });
+        let all = plan.keep_confirmed_removals(&Plan {
+            removals: confirmed,
+            ..Plan::default()
+        });
         assert_eq!((plan.removals.len(), all), (kept, kept == 2));
     }
 }

@@ -203,7 +203,11 @@ fn at_most_ten_problems_are_listed() {
 #[test]
 fn what_was_wrong_before_does_not_count_towards_stalled() {
     let spec = json!({"namespaceSelector": {}, "mode": "Enforce", "allow": [{"name": "dns", "preset": "DNS"}]});
-    let failed = counts(NamespaceCounts { selected: 1, failed: 1, ..NamespaceCounts::default() });
+    let failed = counts(NamespaceCounts {
+        selected: 1,
+        failed: 1,
+        ..NamespaceCounts::default()
+    });
     let failing = status(plain(), &failed, None, 100);
     let unresolved = status(spec.clone(), &failed, Some(&failing), 1000);
     assert_eq!(condition(&unresolved, "Ready"), Some(("False", "AllowanceUnresolved")));

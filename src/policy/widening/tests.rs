@@ -33,9 +33,9 @@ fn rendered(specs: &[Value]) -> Rendered {
     let policy = |(index, spec): (usize, &Value)| {
         let spec: NetworkPolicySpec = serde_json::from_value(spec.clone()).unwrap();
         let policy = RenderedPolicy {
+            direction: Direction::Ingress,
             digest: SpecDigest::of(&spec),
             spec,
-            direction: Direction::Ingress,
             unresolved: Vec::new(),
         };
         (
