@@ -7,6 +7,7 @@ SHELL := bash
 CARGO := cargo
 CRD := crds/cofferdam.dev_isolationtiers.yaml
 IMAGE := cofferdam:0.1.0
+BENCH :=
 TOOLS := target/tools
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
@@ -40,6 +41,10 @@ lint: $(TOOLS)/stamp ## Check formatting, lints, scripts and the Dockerfile
 test: control-plane ## Run every test, those on a real API server last
 	$(CARGO) test --locked
 	$(CARGO) test --locked --test cluster
+
+.PHONY: bench
+bench: control-plane ## Measure the release build against raw requests (about 6 minutes; BENCH='--only heal', '--large')
+	$(CARGO) bench --locked --bench bench -- $(BENCH)
 
 .PHONY: image
 image: ## Build the container image
