@@ -29,6 +29,12 @@ crds: ## Write the CRD again from the types
 control-plane: ## Build the API server, controller manager, etcd and kubectl of the tests (4 minutes, once)
 	tests/control-plane/build.sh
 
+.PHONY: demo
+demo: control-plane ## Show what it does, on a throw-away API server; touches no cluster of yours (under a minute)
+	@$(CARGO) test --locked --no-run --test demo
+# Ctrl-C is for the demo, which stops what it started; cargo would leave at once, with the prompt in the middle of that.
+	@trap '' INT; $(CARGO) test --locked --quiet --test demo
+
 .PHONY: lint
 lint: $(TOOLS)/stamp ## Check formatting, lints, scripts and the Dockerfile
 	$(CARGO) fmt --check

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod cluster_args;
 pub mod crd;
+pub mod plan;
 pub mod run;
 
 /// Keeps every Kubernetes namespace watertight: isolation tiers in, NetworkPolicies kept in place, drift measured.
@@ -31,6 +33,18 @@ pub enum Command {
   cofferdam crd | kubectl apply --server-side -f -    # install or upgrade it
   cofferdam crd > isolationtiers.yaml                 # keep it in git, for Argo CD or Flux")]
     Crd,
+    /// Show what would change: from files, or on a live cluster without writing to it
+    #[command(
+        long_about = PLAN_ABOUT,
+        after_help = "Examples:
+  cofferdam plan -f tiers/ -f namespaces.yaml         # from files alone; no cluster is asked
+  kubectl get namespaces,networkpolicies -A -o yaml | cofferdam plan -f tiers/ -f -
+  cofferdam plan                                      # what the controller would do in the cluster of KUBECONFIG
+  cofferdam plan -f tiers/ --live                     # what applying these tiers would change there
+  cofferdam plan -f tiers/ -f namespaces.yaml -o table
+  cofferdam plan -f tiers/ -f namespaces.yaml -o yaml > policies.yaml"
+    )]
+    Plan(plan::PlanArgs),
     /// Run the controller
     #[command(after_help = "Examples:
   cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
@@ -38,6 +52,20 @@ pub enum Command {
     Run(run::RunArgs),
 }
 
+const PLAN_ABOUT: &str = "Show what would change: from files, or on a live cluster without writing to it
+
+The plan is the controller's own. It goes to stdout; what a person must know before enforcing goes to stderr: what is
+about to be cut, what opens, allowances that cannot be resolved or have no effect, ties.
+
+Exit codes, as for kubectl diff: 0 nothing would change, 1 something would, 2 there is no plan. What a tier in mode
+Observe would change is shown, marked as its shadow, and does not count: nothing is written for it.
+
+Files are read strictly: a tier with an unknown field is refused, where a server may drop the field and so widen an
+allowance. A tier or namespace without a uid is taken for the one of its name that owns the policies given; one without a
+creationTimestamp does not exist yet.";
+
+/// Exit code of a plan with changes.
+const CHANGES: u8 = 1;
 /// Exit code of a command that could not do its work; 1 is left to commands that found a difference, as in `kubectl diff`.
 const FAILED: u8 = 2;
 
@@ -47,6 +75,11 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(arguments) => run::run(&arguments).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
+            Command::Plan(arguments) => match plan::run(&arguments) {
+                Ok(plan::Verdict::NoChange) => ExitCode::SUCCESS,
+                Ok(plan::Verdict::Changes) => ExitCode::from(CHANGES),
+                Err(error) => failed(&error),
+            },
             Command::Crd => {
                 crd::run(&mut io::stdout().lock()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
             }

@@ -9,6 +9,8 @@
 //! [`status`] (what is said of a tier).
 
 pub mod assign;
+pub mod attribution;
+pub mod contest;
 pub mod digest;
 pub mod drift;
 pub mod facts;
@@ -23,6 +25,9 @@ pub mod tally;
 pub mod tier;
 pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod fixture;
 
 pub use assign::{Assignment, Governor, assign};
 pub use digest::SpecDigest;

@@ -7,9 +7,8 @@ use clap::Args;
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::api::names::DEFAULT_NAMESPACE;
+use super::cluster_args::ClusterArgs;
 use crate::controller::{self, Options, RunError};
-use crate::policy::Exemptions;
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 
 /// The flags of `cofferdam run`; each also reads `COFFERDAM_<FLAG>`.
@@ -23,9 +22,6 @@ pub struct RunArgs {
         default_value = "0.0.0.0:8080"
     )]
     listen: SocketAddr,
-    /// Namespace that the controller runs in: never touched [default: $POD_NAMESPACE, then cofferdam-system]
-    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
-    namespace: Option<String>,
     /// Writes in flight at most
     #[arg(long, env = "COFFERDAM_CONCURRENCY", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -34,22 +30,6 @@ pub struct RunArgs {
     /// How log lines look
     #[arg(long, env = "COFFERDAM_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
-}
-
-/// What has to be known of a cluster to plan for it.
-#[derive(Args, Clone, Debug)]
-pub struct ClusterArgs {
-    /// A namespace that is never touched, with a trailing * for any ending; repeatable
-    #[arg(
-        long = "exempt-namespace",
-        env = "COFFERDAM_EXEMPT_NAMESPACE",
-        value_name = "NAME",
-        value_delimiter = ','
-    )]
-    exempt_namespaces: Vec<String>,
-    /// The Service of the cluster's DNS
-    #[arg(long, env = "COFFERDAM_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = parse_service)]
-    pub dns_service: (String, String),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -75,26 +55,11 @@ pub enum RunCommandError {
     Run(#[from] RunError),
 }
 
-impl ClusterArgs {
-    /// Namespaces that are never touched.
-    pub fn exemptions(&self, own_namespace: &str) -> Exemptions {
-        Exemptions::new(own_namespace, self.exempt_namespaces.iter().map(String::as_str))
-    }
-}
-
 impl RunArgs {
     fn options(&self) -> Options {
-        let from_pod = || {
-            std::env::var("POD_NAMESPACE")
-                .ok()
-                .filter(|namespace| !namespace.is_empty())
-        };
-        let namespace = self.namespace.clone().or_else(from_pod);
         Options {
             listen: self.listen,
-            exemptions: self
-                .cluster
-                .exemptions(namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)),
+            exemptions: self.cluster.exemptions(),
             dns_service: self.cluster.dns_service.clone(),
             concurrency: self.concurrency.into(),
         }
@@ -122,13 +87,4 @@ pub fn run(arguments: &RunArgs) -> Result<(), RunCommandError> {
         let config = Config::infer().await.map_err(RunCommandError::NoCluster)?;
         Ok(controller::run(config, arguments.options(), shutdown).await?)
     })
-}
-
-fn parse_service(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok((namespace.to_owned(), name.to_owned()))
-        }
-        _ => Err(String::from("write NAMESPACE/NAME, for example kube-system/kube-dns")),
-    }
 }

@@ -49,7 +49,7 @@ impl WriteError {
         match status.code {
             403 if terminating => return Self::NamespaceGone,
             404 if of_namespace => return Self::NamespaceGone,
-            404 | 409 => return Self::OtherRevision,
+            404 | 409 if !is_denied_by_admission(&status.message) => return Self::OtherRevision,
             _ => {}
         }
         let (reason, advice) = match status.code {
@@ -57,9 +57,9 @@ impl WriteError {
                 "QuotaExceeded",
                 "raise the namespace's ResourceQuota for networkpolicies",
             ),
-            403 if status.message.contains("admission webhook") => (
+            _ if is_denied_by_admission(&status.message) => (
                 "AdmissionDenied",
-                "let the webhook admit what the controller's ServiceAccount writes",
+                "let it admit what the controller's ServiceAccount writes",
             ),
             403 => (
                 "Forbidden",
@@ -74,6 +74,13 @@ impl WriteError {
             message: format!("{what}: {}; {advice}", status.message),
         })
     }
+}
+
+/// Whether a webhook or a ValidatingAdmissionPolicy of the cluster said no. They choose the code themselves: a policy
+/// denies with 422 unless told otherwise, a webhook with whatever it likes.
+fn is_denied_by_admission(message: &str) -> bool {
+    let denied = message.contains("denied the request") || message.contains("denied request");
+    denied && (message.contains("admission webhook") || message.contains("ValidatingAdmissionPolicy"))
 }
 
 /// A watch error for people: the API server's message, not the whole Status.

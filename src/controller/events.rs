@@ -37,16 +37,23 @@ impl Events {
         (Self { sender }, publishing)
     }
 
-    /// A drift was healed.
-    pub(super) fn healed(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, kind: DriftKind) {
-        let what = match kind {
-            DriftKind::Missing => "was deleted and is back",
-            DriftKind::Modified => "was changed and is as rendered again",
-            DriftKind::Disowned => "had lost our labels, annotation or owners and has them again",
-            DriftKind::Surplus => "stood under a reserved name and was deleted",
+    /// A drift was healed; `what` says what had happened.
+    pub(super) fn healed(
+        &self,
+        tier: &TierIdentity,
+        namespace: &Namespace,
+        policy: &PolicyName,
+        kind: DriftKind,
+        what: &str,
+    ) {
+        let (action, now) = match kind {
+            DriftKind::Missing => ("Recreate", "is back"),
+            DriftKind::Modified => ("Restore", "is as rendered again"),
+            DriftKind::Disowned => ("MarkAgain", "is marked as ours again"),
+            DriftKind::Surplus => ("Delete", "was deleted"),
         };
-        let note = format!("NetworkPolicy {}/{policy} {what}", namespace.name);
-        self.publish("DriftHealed", "Heal", note, tier, namespace, policy);
+        let note = format!("NetworkPolicy {}/{policy} {now}; it was {what}", namespace.name);
+        self.publish("DriftHealed", action, note, tier, namespace, policy);
     }
 
     /// A policy that stood under a reserved name was taken over.
@@ -61,9 +68,18 @@ impl Events {
     /// A tier's summary condition changed.
     pub(super) fn condition_changed(&self, tier: &TierIdentity, ready: bool, reason: &str, message: &str) {
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        self.send(type_, reason, "Reconcile", message.to_owned(), tier_reference(tier));
+        self.send(
+            type_,
+            reason,
+            "Reconcile",
+            message.to_owned(),
+            tier_reference(tier),
+            None,
+        );
     }
 
+    /// One Event about the policy and one about the tier. Each names the other as related, and the action tells the
+    /// kinds of drift apart: Events that agree in all of these are one Event, which keeps its first note.
     fn publish(
         &self,
         reason: &str,
@@ -73,17 +89,28 @@ impl Events {
         namespace: &Namespace,
         policy: &PolicyName,
     ) {
+        let (policy, tier) = (policy_reference(namespace, policy), tier_reference(tier));
+        let related = Some(tier.clone());
         self.send(
             EventType::Warning,
             reason,
             action,
             note.clone(),
-            policy_reference(namespace, policy),
+            policy.clone(),
+            related,
         );
-        self.send(EventType::Warning, reason, action, note, tier_reference(tier));
+        self.send(EventType::Warning, reason, action, note, tier, Some(policy));
     }
 
-    fn send(&self, type_: EventType, reason: &str, action: &str, note: String, regarding: ObjectReference) {
+    fn send(
+        &self,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: String,
+        regarding: ObjectReference,
+        related: Option<ObjectReference>,
+    ) {
         // The API server takes at most 1024 bytes of note.
         let note: String = note.chars().take(500).collect();
         let event = Event {
@@ -91,7 +118,7 @@ impl Events {
             reason: reason.to_owned(),
             note: Some(note),
             action: action.to_owned(),
-            secondary: None,
+            secondary: related,
         };
         if self.sender.try_send((event, regarding)).is_err() {
             tracing::debug!("too many Events wait to be published; one was dropped");

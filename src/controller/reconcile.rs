@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::queue::Class;
 use super::report::Reporter;
 use super::work::Ticket;
+use crate::policy::attribution::explain;
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::record::{Outcome, Shadow};
 use crate::policy::{Assignment, NamespaceRecord, Plan, assign};
@@ -116,6 +117,7 @@ impl Reconciler {
             // Whoever governs it later did not leave it open since it appeared.
             return self.cache.settled(&view.namespace.name);
         };
+        let took = queued_since.elapsed();
         let tier = governor.tier.identity();
         let record = current(view, record);
         for (policy, kind) in plan.drift() {
@@ -124,10 +126,10 @@ impl Reconciler {
                 self.metrics.drift_detected(&tier.name, kind.as_str());
             }
             if outcome.committed.contains(policy) {
-                let took = queued_since.elapsed();
                 self.metrics.drift_corrected(&tier.name, kind.as_str(), Some(took));
-                tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed drift");
-                self.events.healed(tier, &view.namespace, policy, kind);
+                let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
+                tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
+                self.events.healed(tier, &view.namespace, policy, kind, &what);
             }
         }
         for policy in plan.taken_over().filter(|policy| outcome.committed.contains(policy)) {

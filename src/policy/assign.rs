@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::core::SelectorExt;
 
-use super::{Namespace, ObservedPolicies, RankedTier, World};
+use super::{Namespace, ObservedPolicies, ObservedPolicy, RankedTier, World};
 
 /// What rules in a namespace.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &Ob
     let selected_by: Vec<_> = world
         .tiers()
         .iter()
-        .filter(|ranked| selects(ranked, namespace, observed))
+        .filter(|ranked| selects(world, ranked, namespace, observed))
         .collect();
     let first_enforcing = selected_by.iter().position(|ranked| !ranked.tier.is_observe());
     let outranking = first_enforcing.unwrap_or(selected_by.len());
@@ -73,12 +73,15 @@ pub fn assign<'world>(world: &'world World, namespace: &Namespace, observed: &Ob
     }
 }
 
-fn selects(ranked: &RankedTier, namespace: &Namespace, observed: &ObservedPolicies) -> bool {
+fn selects(world: &World, ranked: &RankedTier, namespace: &Namespace, observed: &ObservedPolicies) -> bool {
+    let owns = |policy: &ObservedPolicy| {
+        world
+            .agreed_owner(&policy.marks)
+            .is_some_and(|owner| owner.tier.identity() == ranked.tier.identity())
+    };
     match ranked.tier.claim() {
         Some(claim) => claim.selector.matches(&namespace.labels),
-        None => observed
-            .values()
-            .any(|policy| policy.marks.agreed_owner() == Some(&ranked.tier.identity().uid)),
+        None => observed.values().any(owns),
     }
 }
 

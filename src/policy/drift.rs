@@ -59,12 +59,27 @@ pub fn in_sync(desired: &RenderedPolicy, tier: &TierIdentity, namespace_uid: &st
     observed.spec == desired.digest && has_marks(&observed.marks, desired.digest, tier, namespace_uid)
 }
 
-/// Whether the live spec is what we last wrote: known from memory, or after a restart from the annotation.
-pub fn as_last_written(observed: &ObservedPolicy, written: Option<&Written>) -> bool {
-    match written {
-        Some(written) => observed.spec == written.spec,
-        None => observed.marks.rendered == Some(observed.spec),
-    }
+/// What was last written, as far as the marks on a live policy tell: the memory after a restart. Whole marks
+/// only, since part of them may be anybody's.
+pub fn written_by_marks(observed: &ObservedPolicy, namespace_uid: &str) -> Option<Written> {
+    let marks = &observed.marks;
+    let (name, spec) = marks
+        .tier
+        .as_deref()
+        .zip(marks.rendered)
+        .filter(|_| could_be_ours(marks, namespace_uid))?;
+    let tier = TierIdentity {
+        name: name.into(),
+        // No tier has an empty uid: the one whose reference the garbage collector stripped is gone.
+        uid: marks.tier_owner.as_ref().map_or("", |owner| &owner.uid).into(),
+        generation: 0,
+        created: None,
+        terminating: false,
+    };
+    Some(Written {
+        spec,
+        tier: Arc::new(tier),
+    })
 }
 
 /// Why a wanted policy that stands, but is not in sync, differs.
@@ -80,7 +95,8 @@ pub fn cause_of_difference(
         Some(written) => {
             let as_written = has_marks(marks, written.spec, &written.tier, namespace_uid);
             // The garbage collector strips the reference to a deleted tier: nobody's drift.
-            let collected = !world.is_live(&written.tier.uid)
+            let collected = marks.tier_owner.is_none()
+                && !world.is_live(&written.tier.uid)
                 && has_marks_but_tier_owner(marks, written.spec, &written.tier, namespace_uid);
             if as_written || collected {
                 Cause::Pending
@@ -89,30 +105,10 @@ pub fn cause_of_difference(
             }
         }
         None if marks.is_none() => Cause::TakenOver,
-        None => match marks.rendered {
-            Some(rendered) if rendered != observed.spec => Cause::Drift(DriftKind::Modified),
-            Some(_) if could_be_ours(marks, namespace_uid) => Cause::Pending,
-            _ => Cause::Drift(DriftKind::Disowned),
-        },
-    }
-}
-
-/// Why a policy that stands under a reserved name and is not wanted is there. `namespace_known` says whether
-/// an earlier plan of this process saw the namespace.
-pub fn cause_of_surplus(
-    namespace_uid: &str,
-    observed: &ObservedPolicy,
-    written: Option<&Written>,
-    namespace_known: bool,
-) -> Cause {
-    let ours = match written {
-        Some(_) => true,
-        None => !namespace_known && could_be_ours(&observed.marks, namespace_uid),
-    };
-    if ours {
-        Cause::Pending
-    } else {
-        Cause::Drift(DriftKind::Surplus)
+        None if marks.rendered.is_some_and(|rendered| rendered != observed.spec) => Cause::Drift(DriftKind::Modified),
+        // Whole marks that are not remembered: our own write whose answer was lost.
+        None if could_be_ours(marks, namespace_uid) => Cause::Pending,
+        None => Cause::Drift(DriftKind::Disowned),
     }
 }
 

@@ -96,21 +96,29 @@ impl Fact<DnsFacts> {
                 "expected port {DNS_PORT} in Service {namespace}/{name}, found none"
             ));
         }
-        let slice_ports = slices.iter().flat_map(|slice| slice.ports.iter().flatten());
-        let pod_ports: BTreeSet<_> = slice_ports
-            .filter(|port| names.contains(port.name.as_deref().unwrap_or_default()))
-            .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
-            .collect();
+        let (mut lacking, mut pod_ports) = (names.clone(), BTreeSet::new());
+        for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
+            let name = port.name.as_deref().unwrap_or_default();
+            if let Some(number) = port.port.and_then(port_number).filter(|_| names.contains(name)) {
+                lacking.remove(name);
+                pod_ports.insert((protocol(port.protocol.as_deref()), number));
+            }
+        }
         let pod_labels = spec.selector.clone().unwrap_or_default();
         let endpoints = if pod_labels.is_empty() {
             slices.iter().flat_map(addresses).collect()
         } else {
             BTreeSet::new()
         };
-        if pod_ports.is_empty() || (pod_labels.is_empty() && endpoints.is_empty()) {
+        // The slices follow a changed Service a moment later: while a port lacks, its clients must not be cut off.
+        if !lacking.is_empty() || (pod_labels.is_empty() && endpoints.is_empty()) {
+            let named = match lacking.iter().copied().collect::<Vec<_>>().join(", ") {
+                lacking if pod_ports.is_empty() || lacking.is_empty() => String::new(),
+                lacking => format!(" named {lacking}"),
+            };
             return Self::Unknown(format!(
                 "expected the ports of Service {namespace}/{name} in its EndpointSlices \
-                 (label kubernetes.io/service-name={name}), found none; are its pods ready?"
+                 (label kubernetes.io/service-name={name}), found none{named}; are its pods ready?"
             ));
         }
         let cluster_ips = cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref());
@@ -134,7 +142,7 @@ impl Fact<ApiServerFacts> {
                 .ports
                 .iter()
                 .flatten()
-                .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port?).ok()?)))
+                .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port?)?)))
                 .collect();
             let addresses: BTreeSet<_> = addresses(slice).collect();
             if !ports.is_empty() && !addresses.is_empty() {
@@ -154,10 +162,17 @@ impl Fact<ApiServerFacts> {
             .ports
             .iter()
             .flatten()
-            .filter_map(|port| Some((protocol(port.protocol.as_deref()), u16::try_from(port.port).ok()?)));
+            .filter_map(|port| Some((protocol(port.protocol.as_deref()), port_number(port.port)?)));
+        let service_ports = service_ports.collect::<BTreeSet<_>>();
+        if service_ports.is_empty() {
+            // A rule without ports would mean every port.
+            return Self::Unknown(String::from(
+                "expected the ports of the Service default/kubernetes, found none",
+            ));
+        }
         Self::Known(ApiServerFacts {
             endpoints,
-            service_ports: service_ports.collect(),
+            service_ports,
             cluster_ips: cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref()),
         })
     }
@@ -169,6 +184,12 @@ fn protocol(name: Option<&str>) -> Protocol {
         Some("SCTP") => Protocol::SCTP,
         _ => Protocol::TCP,
     }
+}
+
+/// EndpointSlices are not held to port numbers by the API server, NetworkPolicies are: one 0 would have every
+/// write refused.
+fn port_number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number > 0)
 }
 
 /// Endpoints that are not ready stay in: an API server that is restarting must not be cut off as it returns.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
+use super::attribution::Evidence;
 use super::{PolicyName, SpecDigest};
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
 
@@ -12,7 +13,7 @@ use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNO
 pub type ObservedPolicies = BTreeMap<PolicyName, ObservedPolicy>;
 
 /// A live NetworkPolicy with a reserved name: digests and marks instead of the object.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ObservedPolicy {
     /// `metadata.uid`, the precondition of a delete.
     pub uid: Box<str>,
@@ -26,6 +27,8 @@ pub struct ObservedPolicy {
     pub deleting: bool,
     /// What other people wrote into its metadata: kept when it is healed.
     pub foreign: Option<Box<ForeignMetadata>>,
+    /// What explains a difference, kept while the policy is not as we wrote it.
+    pub evidence: Option<Box<Evidence>>,
 }
 
 /// The marks that we put on a policy, as they stand.
@@ -84,27 +87,45 @@ impl ObservedPolicy {
             .owner_references
             .unwrap_or_default()
             .into_iter()
-            .for_each(|owner| marks.read_owner(owner));
+            .for_each(|owner| {
+                marks.read_owner(owner, metadata.namespace.as_deref());
+            });
         let finalizers = metadata.finalizers.unwrap_or_default();
         let foreign = ForeignMetadata {
             labels,
             annotations,
             finalizers,
         };
-        let observed = Self {
+        let spec = policy.spec.unwrap_or_default();
+        let mut observed = Self {
             uid: metadata.uid.unwrap_or_default().into(),
             resource_version: metadata.resource_version.unwrap_or_default().into(),
-            spec: SpecDigest::of(&policy.spec.unwrap_or_default()),
+            spec: SpecDigest::of(&spec),
             marks,
             deleting: metadata.deletion_timestamp.is_some(),
             foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),
+            evidence: None,
         };
+        if !observed.is_as_its_marks_say() {
+            observed.evidence = Some(Box::new(Evidence::read(metadata.managed_fields.as_deref(), &spec)));
+        }
         Some((name, observed))
+    }
+
+    /// Whether the marks are whole and the spec is the one that they speak of.
+    fn is_as_its_marks_say(&self) -> bool {
+        let marks = &self.marks;
+        marks.rendered == Some(self.spec)
+            && marks.managed_by
+            && marks.tier.is_some()
+            && marks.tier_owner.is_some()
+            && marks.namespace_owner.is_some()
+            && !marks.strange_owners
     }
 }
 
 impl Marks {
-    fn read_owner(&mut self, owner: OwnerReference) {
+    fn read_owner(&mut self, owner: OwnerReference, namespace: Option<&str>) {
         let unflagged = owner.block_owner_deletion.is_none();
         let controller = owner.controller == Some(true);
         match (owner.api_version.as_str(), owner.kind.as_str()) {
@@ -114,7 +135,13 @@ impl Marks {
                     uid: owner.uid.into(),
                 });
             }
-            ("v1", "Namespace") if !controller && unflagged && self.namespace_owner.is_none() => {
+            // The garbage collector looks an owner up by its name, and takes a wrong one for gone.
+            ("v1", "Namespace")
+                if !controller
+                    && unflagged
+                    && self.namespace_owner.is_none()
+                    && namespace == Some(owner.name.as_str()) =>
+            {
                 self.namespace_owner = Some(owner.uid.into());
             }
             _ => self.strange_owners = true,

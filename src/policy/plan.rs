@@ -1,19 +1,22 @@
 //! The whole: what has to be written in one namespace, in which order, and why.
 
+mod object;
+mod wanted;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-
+use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
-use super::drift::{self, Cause, Written};
+use super::drift::{self, Cause, DriftKind, Written};
 use super::observed::ForeignMetadata;
+use super::render::emptied;
 use super::{
-    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, PolicyName, RankedTier, RenderedPolicy, TierIdentity,
-    World,
+    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, Rendered,
+    RenderedPolicy, TierIdentity, World,
 };
-use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+use crate::api::Direction;
 
 /// What has to change in a namespace. Nothing, where everything is right.
 ///
@@ -21,14 +24,18 @@ use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNO
 /// extra allowances stand, and nothing is pruned unless every write succeeded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// Policies for some pods only.
+    /// Policies for some pods only, and what is emptied because it cannot be deleted.
     pub extras: Vec<Write>,
     /// Base policies. One that is missing is written whatever else fails.
     pub bases: Vec<Write>,
     /// Policies that are no longer wanted.
     pub removals: Vec<Removal>,
-    /// Wanted policies that are in place: with what was written, everything we answer for.
+    /// Policies that are in place, or kept as they were last written: with what is written now, everything we
+    /// answer for.
     pub in_place: BTreeMap<PolicyName, Written>,
+    /// What was last written under names that are not in place: still remembered while a change to them did
+    /// not succeed.
+    pub unsettled: BTreeMap<PolicyName, Written>,
     /// Directions that wait for an allowance to resolve, because a running workload would be cut off.
     pub waiting: Vec<PolicyName>,
 }
@@ -84,7 +91,6 @@ pub fn plan(
     observed: &ObservedPolicies,
     record: Option<&NamespaceRecord>,
 ) -> Plan {
-    let record = record.filter(|record| record.namespace_uid == namespace.uid);
     plan_assigned(world, &assign(world, namespace, observed), namespace, observed, record)
 }
 
@@ -115,10 +121,16 @@ pub fn plan_governed(
     record: Option<&NamespaceRecord>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let tier = governor.tier.identity();
-    for (name, policy) in &governor.rendered.policies {
-        let written = record.and_then(|record| record.written.get(name));
-        let live = observed.get(name);
+    let last_written = last_written(namespace, observed, record);
+    let Rendered {
+        policies, heals_only, ..
+    } = &*governor.rendered;
+    let (bases, extras): (Vec<_>, Vec<_>) = policies
+        .iter()
+        .partition(|(name, _)| name.baseline_direction().is_some());
+    for (name, policy) in bases.into_iter().chain(extras) {
+        let (live, written) = (observed.get(name), last_written.get(name));
+        let tier = governor.tier.identity();
         let wanted = Wanted {
             world,
             tier,
@@ -127,129 +139,68 @@ pub fn plan_governed(
             policy,
             live,
             written,
+            heals_only: *heals_only,
         };
+        let base = name.baseline_direction().is_some();
         match wanted.decide() {
+            // Alone, an extra would isolate its pods from what their base allows.
+            _ if !base && plan.waiting.contains(&PolicyName::baseline(policy.direction)) && live.is_none() => {}
             Decision::Keep(in_place) => _ = plan.in_place.insert(name.clone(), in_place),
-            Decision::Wait if name.baseline_direction().is_some() => plan.waiting.push(name.clone()),
+            Decision::Wait if base => plan.waiting.push(name.clone()),
             Decision::Wait => {}
-            Decision::Write(write) if name.baseline_direction().is_some() => plan.bases.push(write),
+            Decision::Write(write) if base => plan.bases.push(write),
             Decision::Write(write) => plan.extras.push(write),
         }
     }
-    if !governor.rendered.keeps_everything {
-        let surplus = observed
-            .iter()
-            .filter(|(name, _)| !governor.rendered.policies.contains_key(name));
-        let surplus = surplus.filter(|(_, live)| !live.deleting);
-        plan.removals = surplus
-            .map(|(name, live)| {
-                let written = record.and_then(|record| record.written.get(name));
-                removal(
-                    name,
-                    live,
-                    drift::cause_of_surplus(&namespace.uid, live, written, record.is_some()),
-                )
-            })
-            .collect();
+    for (name, live) in observed.iter().filter(|(name, _)| !policies.contains_key(name)) {
+        plan.clear_away(governor, name, live, last_written.get(name));
     }
+    let standing = |name: &PolicyName| policies.contains_key(name) || observed.contains_key(name);
+    let unsettled = last_written
+        .iter()
+        .filter(|(name, _)| standing(name) && !plan.in_place.contains_key(*name));
+    plan.unsettled = unsettled
+        .map(|(name, written)| (name.clone(), written.clone()))
+        .collect();
     plan
 }
 
-/// One wanted policy, with everything that decides about it.
-struct Wanted<'a> {
-    world: &'a World,
-    tier: &'a Arc<TierIdentity>,
-    namespace: &'a Namespace,
-    name: &'a PolicyName,
-    policy: &'a Arc<RenderedPolicy>,
-    live: Option<&'a ObservedPolicy>,
-    written: Option<&'a Written>,
+/// What was last written under each name: remembered, if an earlier plan of this process governed the
+/// namespace, and otherwise what the marks tell.
+fn last_written<'a>(
+    namespace: &Namespace,
+    observed: &ObservedPolicies,
+    record: Option<&'a NamespaceRecord>,
+) -> Cow<'a, BTreeMap<PolicyName, Written>> {
+    // A recreated namespace starts anew, and one that nobody governed meanwhile was not looked after.
+    let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
+    let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
+        Some((name.clone(), drift::written_by_marks(live, &namespace.uid)?))
+    };
+    match record {
+        Some(record) => Cow::Borrowed(&record.written),
+        None => Cow::Owned(observed.iter().filter_map(by_marks).collect()),
+    }
 }
 
-enum Decision {
-    Keep(Written),
-    Wait,
-    Write(Write),
-}
-
-impl Wanted<'_> {
-    fn decide(&self) -> Decision {
-        if let Some(live) = self.live {
-            if drift::in_sync(self.policy, self.tier, &self.namespace.uid, live) {
-                return Decision::Keep(Written {
-                    spec: live.spec,
-                    tier: Arc::clone(self.tier),
-                });
-            }
-            let ours = self.written.is_some() || !live.marks.is_none();
-            if !self.policy.unresolved.is_empty() && ours && drift::as_last_written(live, self.written) {
-                // Unknown is not empty: the last good policy stays, for whichever tier it was written.
-                let tier = self.written.map_or(self.tier, |written| &written.tier);
-                return Decision::Keep(Written {
-                    spec: live.spec,
-                    tier: Arc::clone(tier),
-                });
-            }
-        }
-        if !self.policy.unresolved.is_empty() && !self.may_close() {
-            return Decision::Wait;
-        }
-        Decision::Write(self.write())
-    }
-
-    /// Whether a policy that lacks an unresolved allowance may be written. A workload that already runs and
-    /// was never isolated is not cut off by a first enforcement that cannot see what it needs.
-    fn may_close(&self) -> bool {
-        if self.name.baseline_direction().is_none() {
-            // An extra only adds to its base, unless somebody changed the one that stands.
-            return self.live.is_some();
-        }
-        let isolated_before = self.written.is_some() || self.live.is_some_and(|live| !live.marks.is_none());
-        let younger = match (self.namespace.created, self.tier.created) {
-            (Some(namespace), Some(tier)) => namespace >= tier,
-            _ => false,
-        };
-        isolated_before || younger
-    }
-
-    fn write(&self) -> Write {
-        let (action, cause) = match self.live {
-            None => (
-                Action::Create,
-                if self.written.is_some() {
-                    Cause::Drift(drift::DriftKind::Missing)
-                } else {
-                    Cause::Pending
-                },
-            ),
-            Some(live) => {
-                let action = Action::Replace {
-                    resource_version: live.resource_version.clone(),
-                    uid: live.uid.clone(),
-                    foreign: live.foreign.clone(),
-                };
-                (
-                    action,
-                    drift::cause_of_difference(self.world, &self.namespace.uid, live, self.written),
-                )
-            }
-        };
-        Write {
-            name: self.name.clone(),
-            policy: Arc::clone(self.policy),
-            tier: Arc::clone(self.tier),
-            action,
-            cause,
+impl Action {
+    fn over(live: &ObservedPolicy) -> Self {
+        Self::Replace {
+            resource_version: live.resource_version.clone(),
+            uid: live.uid.clone(),
+            foreign: live.foreign.clone(),
         }
     }
 }
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
-/// longer selects it. Those of deleted tiers are retained.
+/// longer selects it. Those of deleted tiers are retained, and those of a tier that does not parse stay until
+/// it does.
 fn left_behind(world: &World, observed: &ObservedPolicies) -> Vec<Removal> {
-    let left = observed
-        .iter()
-        .filter(|(_, live)| !live.deleting && live.marks.agreed_owner().is_some_and(|uid| world.is_live(uid)));
+    let left = observed.iter().filter(|(_, live)| {
+        let owner = world.agreed_owner(&live.marks).map(|owner| &owner.tier);
+        !live.deleting && matches!(owner, Some(ParsedTier::Whole(_)))
+    });
     left.map(|(name, live)| removal(name, live, Cause::Pending)).collect()
 }
 
@@ -263,6 +214,57 @@ fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause) -> Removal {
 }
 
 impl Plan {
+    /// What to do about a policy that stands under a reserved name and is not wanted.
+    fn clear_away(
+        &mut self,
+        governor: &RankedTier,
+        name: &PolicyName,
+        live: &ObservedPolicy,
+        written: Option<&Written>,
+    ) {
+        if let Some(written) = written.filter(|written| self.keeps(governor, name, live, written)) {
+            self.in_place.insert(name.clone(), written.clone());
+            return;
+        }
+        let as_written = written.is_some_and(|written| written.spec == live.spec);
+        let cause = if as_written {
+            Cause::Pending
+        } else {
+            Cause::Drift(DriftKind::Surplus)
+        };
+        if !live.deleting {
+            self.removals.push(removal(name, live, cause));
+            return;
+        }
+        // A finalizer can hold it for ever, and it has its effect as long as it stands.
+        let policy = emptied(name.baseline_direction().unwrap_or(Direction::Ingress));
+        let tier = Arc::clone(governor.tier.identity());
+        if live.spec == policy.digest {
+            self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
+        } else {
+            self.extras.push(Write {
+                name: name.clone(),
+                policy: Arc::new(policy),
+                tier,
+                action: Action::over(live),
+                cause,
+            });
+        }
+    }
+
+    /// Whether a policy that we wrote stays although it is not wanted.
+    fn keeps(&self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: &Written) -> bool {
+        // It was deleted already, but emptying it opens its direction.
+        let held_base = live.deleting && live.spec == written.spec && name.baseline_direction().is_some();
+        // A hand-over that waits for an allowance leaves the set of the other tier whole: without its extras, its
+        // base would cut off the pods that they are for.
+        let handed_over = |(base, kept): (&PolicyName, &Written)| {
+            let other = kept.tier.uid != governor.tier.identity().uid && kept.tier.uid == written.tier.uid;
+            other && base.baseline_direction().is_some()
+        };
+        governor.rendered.keeps_everything || held_base || self.in_place.iter().any(handed_over)
+    }
+
     /// Whether nothing is to be written or deleted.
     pub fn is_empty(&self) -> bool {
         self.extras.is_empty() && self.bases.is_empty() && self.removals.is_empty()
@@ -281,7 +283,7 @@ impl Plan {
     }
 
     /// The drift among the changes.
-    pub fn drift(&self) -> impl Iterator<Item = (&PolicyName, drift::DriftKind)> {
+    pub fn drift(&self) -> impl Iterator<Item = (&PolicyName, DriftKind)> {
         let writes = self.writes().map(|write| (&write.name, write.cause));
         let removals = self.removals.iter().map(|removal| (&removal.name, removal.cause));
         writes.chain(removals).filter_map(|(name, cause)| match cause {
@@ -291,70 +293,5 @@ impl Plan {
     }
 }
 
-impl Write {
-    /// The complete object. Labels come from a fixed list, never from tier or namespace: a copied tracking
-    /// label would make a GitOps tool prune it.
-    pub fn object(&self, namespace: &Namespace) -> NetworkPolicy {
-        let (foreign, uid, resource_version) = match &self.action {
-            Action::Create => (ForeignMetadata::default(), None, None),
-            Action::Replace {
-                resource_version,
-                uid,
-                foreign,
-            } => {
-                let foreign = foreign.as_deref().cloned().unwrap_or_default();
-                (foreign, Some(uid.to_string()), Some(resource_version.to_string()))
-            }
-        };
-        let mut labels = foreign.labels;
-        labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
-        labels.insert(TIER_LABEL.to_owned(), self.tier.name.to_string());
-        let mut annotations = foreign.annotations;
-        annotations.insert(RENDERED_ANNOTATION.to_owned(), self.policy.digest.to_string());
-        NetworkPolicy {
-            metadata: ObjectMeta {
-                name: Some(self.name.to_string()),
-                namespace: Some(namespace.name.clone()),
-                labels: Some(labels),
-                annotations: Some(annotations),
-                owner_references: Some(owners(&self.tier, namespace)),
-                finalizers: (!foreign.finalizers.is_empty()).then_some(foreign.finalizers),
-                uid,
-                resource_version,
-                ..ObjectMeta::default()
-            },
-            spec: Some(self.policy.spec.clone()),
-        }
-    }
-
-    /// What is remembered once this is written.
-    pub fn written(&self) -> Written {
-        Written {
-            spec: self.policy.digest,
-            tier: Arc::clone(&self.tier),
-        }
-    }
-}
-
-/// The tier, and the namespace itself: the garbage collector deletes only what has no owner left, so deleting
-/// the tier, in whichever cascade mode, or the CRD leaves the policy in place. `blockOwnerDeletion` stays
-/// unset: OwnerReferencesPermissionEnforcement would refuse it.
-fn owners(tier: &TierIdentity, namespace: &Namespace) -> Vec<OwnerReference> {
-    vec![
-        OwnerReference {
-            api_version: API_VERSION.to_owned(),
-            kind: String::from("IsolationTier"),
-            name: tier.name.to_string(),
-            uid: tier.uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        },
-        OwnerReference {
-            api_version: String::from("v1"),
-            kind: String::from("Namespace"),
-            name: namespace.name.clone(),
-            uid: namespace.uid.clone(),
-            ..OwnerReference::default()
-        },
-    ]
-}
+#[cfg(test)]
+mod tests;

@@ -106,19 +106,11 @@ impl NamespaceRecord {
     ) -> Self {
         let previous = previous.filter(|record| record.namespace_uid == namespace.uid);
         let committed = |name: &PolicyName| outcome.committed.contains(name);
-        let mut written = plan.in_place.clone();
-        for write in plan.writes() {
-            if committed(&write.name) {
-                written.insert(write.name.clone(), write.written());
-            } else if let Some(before) = previous.and_then(|record| record.written.get(&write.name)) {
-                written.insert(write.name.clone(), before.clone());
-            }
-        }
-        for removal in plan.removals.iter().filter(|removal| !committed(&removal.name)) {
-            if let Some(before) = previous.and_then(|record| record.written.get(&removal.name)) {
-                written.insert(removal.name.clone(), before.clone());
-            }
-        }
+        let unsettled = plan.unsettled.iter().filter(|(name, _)| !committed(name));
+        let unsettled = unsettled.map(|(name, written)| (name.clone(), written.clone()));
+        let newly_written = plan.writes().filter(|write| committed(&write.name));
+        let newly_written = newly_written.map(|write| (write.name.clone(), write.written()));
+        let written = plan.in_place.clone().into_iter().chain(unsettled).chain(newly_written);
         let governor = assignment
             .governor
             .tier()
@@ -144,7 +136,7 @@ impl NamespaceRecord {
             },
             drifted: drifted.collect(),
             governor,
-            written,
+            written: written.collect(),
             shadows,
         }
     }

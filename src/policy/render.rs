@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use self::rules::{Rule, resolve};
 use super::digest::normalise;
@@ -27,8 +27,10 @@ pub struct Rendered {
     pub policies: BTreeMap<PolicyName, Arc<RenderedPolicy>>,
     /// Allowances that name a direction that is not isolated: they have no effect.
     pub ineffective: BTreeSet<String>,
-    /// Whether nothing may be pruned, because what is wanted is not known.
+    /// Whether nothing that we wrote may be pruned, because what is wanted is not known.
     pub keeps_everything: bool,
+    /// Whether only what was closed before is closed, because it is not known whether the tier enforces.
+    pub heals_only: bool,
 }
 
 /// One NetworkPolicy, but for its namespace and owners.
@@ -38,6 +40,8 @@ pub struct RenderedPolicy {
     pub spec: NetworkPolicySpec,
     /// Its digest.
     pub digest: SpecDigest,
+    /// The direction that it speaks of.
+    pub direction: Direction,
     /// What could not be resolved. Then `spec` is closed to that, and is written only where no good policy
     /// stands.
     pub unresolved: Vec<Unresolved>,
@@ -74,14 +78,11 @@ pub fn render(tier: &ParsedTier, facts: &Facts) -> Rendered {
                 let policy = policy(direction, None, Vec::new(), vec![Unresolved::Tier]);
                 (PolicyName::baseline(direction), Arc::new(policy))
             });
-            let policies = if tier.mode.is_some() {
-                bases.collect()
-            } else {
-                BTreeMap::new()
-            };
+            let heals_only = tier.mode.is_none();
             Rendered {
-                policies,
+                policies: bases.collect(),
                 keeps_everything: true,
+                heals_only,
                 ..Rendered::default()
             }
         }
@@ -145,8 +146,25 @@ fn policy(
     RenderedPolicy {
         digest: SpecDigest::of(&spec),
         spec,
+        direction,
         unresolved,
     }
+}
+
+/// A policy that selects no pod: it allows nothing and isolates nothing. Written over what is not wanted and
+/// cannot be deleted, because somebody's finalizer holds it.
+pub fn emptied(direction: Direction) -> RenderedPolicy {
+    let requirement = |operator: &str| LabelSelectorRequirement {
+        key: String::from("cofferdam.dev/no-pod"),
+        operator: operator.to_owned(),
+        values: None,
+    };
+    let no_pod = vec![requirement("Exists"), requirement("DoesNotExist")];
+    let no_pod = LabelSelector {
+        match_expressions: Some(no_pod),
+        match_labels: None,
+    };
+    policy(direction, Some(&no_pod), Vec::new(), Vec::new())
 }
 
 fn spec(direction: Direction, pods: Option<&LabelSelector>, rules: Vec<Rule>) -> NetworkPolicySpec {

@@ -131,16 +131,20 @@ impl Verdict {
             reason: words::RECONCILE_SUCCEEDED,
             message: if ranked.tier.is_observe() {
                 format!(
-                    "observing {} namespaces; nothing is written in mode Observe",
-                    counts.observed
+                    "{} observed; nothing is written in mode Observe",
+                    namespaces(counts.observed)
                 )
             } else {
-                format!("{} namespaces are protected", counts.protected)
+                format!("{} protected", namespaces(counts.protected))
             },
             reconciling: None,
             stalled: false,
         }
     }
+}
+
+fn namespaces(count: i64) -> String {
+    format!("{count} namespace{}", if count == 1 { "" } else { "s" })
 }
 
 /// Since when the status says `Ready=False` for this reason.
@@ -153,7 +157,7 @@ fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
 }
 
 /// Problems of the tier itself, whatever its namespaces.
-fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
+pub fn tier_problems(ranked: &RankedTier) -> Vec<NamespaceProblem> {
     let mut problems: Vec<_> = unresolved(ranked)
         .into_iter()
         .map(|(reason, message)| NamespaceProblem {

@@ -7,9 +7,11 @@
 mod allowance;
 mod selector;
 mod unknown_fields;
+mod wrong_type;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,6 +24,8 @@ pub use allowance::{Allowance, Block, PodPeer, Port, PortTarget, Traffic};
 pub use unknown_fields::unknown_fields;
 
 use crate::api::{Direction, IsolationTierSpec, Mode};
+
+const PRECEDENCES: RangeInclusive<i32> = 0..=1000;
 
 /// What identifies a tier, and what of its metadata decides.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,7 +73,7 @@ pub struct BrokenTier {
     pub identity: Arc<TierIdentity>,
     /// Absent where selector or precedence are what does not parse: then it keeps what carries its uid.
     pub claim: Option<Claim>,
-    /// Absent where the mode is what does not parse: then nothing is written for it.
+    /// Absent where the mode is what does not parse: then only what it had closed is kept closed.
     pub mode: Option<Mode>,
     /// The directions that it closes; both where that does not parse.
     pub isolate: BTreeSet<Direction>,
@@ -134,8 +138,7 @@ impl ParsedTier {
                 identity,
                 claim: Claim::parse(field(spec, "namespaceSelector"), field(spec, "precedence")),
                 mode: Mode::deserialize(field(spec, "mode")).ok(),
-                isolate: Option::<Vec<Direction>>::deserialize(field(spec, "isolate"))
-                    .map_or_else(|_| both_directions(), directions),
+                isolate: readable_directions(field(spec, "isolate")),
                 problems,
             }),
         }
@@ -181,16 +184,11 @@ impl Tier {
     /// # Errors
     /// Everything that is wrong with it, not only the first thing.
     pub fn parse(identity: Arc<TierIdentity>, spec: &Value) -> Result<Self, Vec<Problem>> {
-        let spec = IsolationTierSpec::deserialize(spec).map_err(|error| {
-            vec![Problem::new(
-                "spec",
-                format!("{error}; see kubectl explain isolationtier.spec"),
-            )]
-        })?;
+        let spec = IsolationTierSpec::deserialize(spec).map_err(|error| wrong_type::problems(spec, &error))?;
         let mut problems = Vec::new();
         check_name(&identity.name, &mut problems);
         let precedence = spec.precedence.unwrap_or_default();
-        if !(0..=1000).contains(&precedence) {
+        if !PRECEDENCES.contains(&precedence) {
             problems.push(Problem::new(
                 "spec.precedence",
                 format!("{precedence} is outside 0 to 1000"),
@@ -222,8 +220,9 @@ impl Claim {
         let parsed = crate::api::LabelSelector::deserialize(selector).ok()?;
         let mut problems = Vec::new();
         let selector = selector::parse(&parsed, "spec.namespaceSelector", &mut problems)?;
+        // One outside the range does not rank either: -100 for 100 would hand the namespaces to a weaker tier.
         let precedence = Option::<i32>::deserialize(precedence).ok()?.unwrap_or_default();
-        problems.is_empty().then_some(Self { selector, precedence })
+        (problems.is_empty() && PRECEDENCES.contains(&precedence)).then_some(Self { selector, precedence })
     }
 }
 
@@ -239,6 +238,12 @@ fn check_name(name: &str, problems: &mut Vec<Problem>) {
 
 fn directions(listed: Option<Vec<Direction>>) -> BTreeSet<Direction> {
     listed.map_or_else(both_directions, |listed| listed.into_iter().collect())
+}
+
+/// Both where the list cannot be read or is empty: a typo never opens a direction.
+fn readable_directions(isolate: &Value) -> BTreeSet<Direction> {
+    let listed = Option::<Vec<Direction>>::deserialize(isolate).ok().flatten();
+    directions(listed.filter(|listed| !listed.is_empty()))
 }
 
 fn both_directions() -> BTreeSet<Direction> {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::observed::Marks;
 use super::render::render;
 use super::{Exemptions, Facts, ParsedTier, Rendered};
 
@@ -59,6 +60,14 @@ impl World {
     /// Whether a tier of that uid exists and is not being deleted.
     pub fn is_live(&self, tier_uid: &str) -> bool {
         self.live_uids.contains(tier_uid)
+    }
+
+    /// The live tier whose name, in label and owner reference, and uid are on those marks: all of them agree,
+    /// or it is none. Where nobody governs, only this makes a policy ours.
+    pub fn agreed_owner(&self, marks: &Marks) -> Option<&RankedTier> {
+        let uid = marks.agreed_owner()?;
+        let owner = self.tiers.iter().find(|ranked| *ranked.tier.identity().uid == *uid)?;
+        (marks.tier.as_deref() == Some(&*owner.tier.identity().name)).then_some(owner)
     }
 
     /// Namespaces that are never touched.

@@ -3,8 +3,19 @@
 // Here a panic is the report: clippy's allow-*-in-tests covers only the bodies of #[test] functions, not what they call.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod assignment;
+mod broken_tier;
 mod converge;
+mod drift;
+mod facts;
+mod failure;
 mod harness;
 mod harness_itself;
 mod installation;
+mod namespace_lifecycle;
+mod observe;
+mod plan;
+mod rendered;
 mod schema;
+mod tenants;
+mod tier_lifecycle;

@@ -166,10 +166,25 @@ impl ControlPlane {
         self.controller_manager = Some(start_controller_manager(&self.directory));
     }
 
-    /// Applies `config/default` and waits until the API server serves the new kind.
+    /// Process ids of the servers.
+    pub fn pids(&self) -> Vec<u32> {
+        let servers = [
+            Some(&self.etcd),
+            Some(&self.api_server),
+            self.controller_manager.as_ref(),
+        ];
+        servers.into_iter().flatten().map(OwnedProcess::pid).collect()
+    }
+
+    /// Applies `config/default` and waits until a controller can start.
     pub async fn install_config(&self) {
         self.kubectl(&["apply", "--server-side", "-k", "config/default"])
             .expect_success();
+        self.wait_until_installed().await;
+    }
+
+    /// Waits until the API server serves the new kind and lets the controller read it.
+    pub async fn wait_until_installed(&self) {
         eventually("the API server serves isolationtiers", PATIENCE, || async {
             let output = self.kubectl(&["get", "isolationtiers", "--output=name"]);
             if output.code == 0 { Ok(()) } else { Err(output.stderr) }

@@ -127,6 +127,11 @@ impl Controller {
         self.process.log()
     }
 
+    /// Address of a page that it serves.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// The port of `/metrics`, `/livez` and `/readyz`.
     pub fn port(&self) -> u16 {
         self.port

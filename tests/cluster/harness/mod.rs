@@ -20,10 +20,13 @@ pub mod identity;
 pub mod kubectl;
 pub mod metrics;
 pub mod observer;
+pub mod own_control_plane;
 pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
 pub mod scenario_namespaces;
+pub mod scenario_policies;
+pub mod scenario_tiers;
 pub mod server_processes;
 
 pub use audit::AuditLog;
@@ -34,3 +37,4 @@ pub use eventually::{eventually, holds_for};
 pub use identity::Identity;
 pub use metrics::Metrics;
 pub use observer::Observer;
+pub use own_control_plane::OwnControlPlane;

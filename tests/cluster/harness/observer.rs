@@ -50,7 +50,7 @@ impl Observer {
         let mut violations = self.writes_to_what_is_not_ours(events);
         for ((namespace, name), history) in policy_histories(events, &self.namespaces) {
             let mut found: Vec<String> = history.iter().filter(by_controller).filter_map(malformed).collect();
-            if name.starts_with("cofferdam-baseline-") {
+            if is_baseline(&name) {
                 found.extend(self.unexpected_releases(&namespace, &name, &history));
             }
             violations.extend(found.into_iter().map(|text| format!("{namespace}/{name}: {text}")));
@@ -70,7 +70,12 @@ impl Observer {
                 violations.push(format!("the shipped role lacks a permission: {}", event.summary()));
             }
             let allowed = match event.qualified_resource().as_str() {
-                "networking.k8s.io/networkpolicies" => event.verb != "deletecollection" && is_our_name(&event.name),
+                "networking.k8s.io/networkpolicies" => match event.verb.as_str() {
+                    "deletecollection" => false,
+                    // What somebody else put under a reserved name is pruned, even where we would never write it.
+                    "delete" => is_reserved_name(&event.name),
+                    _ => is_our_name(&event.name),
+                },
                 "events.k8s.io/events" | "cofferdam.dev/isolationtiers/status" => true,
                 _ => false,
             };
@@ -112,10 +117,22 @@ pub fn baseline_name(direction: Direction) -> &'static str {
     }
 }
 
+fn is_baseline(name: &str) -> bool {
+    [Direction::Ingress, Direction::Egress]
+        .map(baseline_name)
+        .contains(&name)
+}
+
 fn is_our_name(name: &str) -> bool {
     let directed = name.ends_with("-ingress") || name.ends_with("-egress");
-    let baseline = name == "cofferdam-baseline-ingress" || name == "cofferdam-baseline-egress";
-    baseline || (directed && name.starts_with("cofferdam-allow-"))
+    is_baseline(name) || (directed && name.starts_with("cofferdam-allow-"))
+}
+
+/// Whether the name is inside the grammar that decides what is ours in a governed namespace.
+pub fn is_reserved_name(name: &str) -> bool {
+    ["cofferdam-baseline-", "cofferdam-allow-", "cofferdam-exception-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 fn by_controller(revision: &&Revision) -> bool {
@@ -149,7 +166,7 @@ fn malformed(revision: &Revision) -> Option<String> {
             spec["policyTypes"]
         ));
     }
-    if name.starts_with("cofferdam-baseline-") && !selects_every_pod(&spec["podSelector"]) {
+    if is_baseline(name) && !selects_every_pod(&spec["podSelector"]) {
         faults.push(format!("has podSelector {} where {{}} belongs", spec["podSelector"]));
     }
     if spec[rules].as_array().is_some_and(|rules| rules.iter().any(everyone)) {

@@ -37,6 +37,10 @@ static REAPER_INPUT: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
 fn tell_reaper(line: &str) {
     let input = REAPER_INPUT.get_or_init(|| {
+        #[expect(
+            clippy::zombie_processes,
+            reason = "it outlives this process: that is what it is for"
+        )]
         let mut reaper = Command::new("sh")
             .args(["-c", REAPER, "cofferdam-test-reaper"])
             .stdin(Stdio::piped())

@@ -1,0 +1,147 @@
+//! A plan on stdout: as a diff, as a table, or as the policies that result.
+
+use std::io::{self, IsTerminal, Write};
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::outlook::{Changes, Outlook};
+use super::presentable::{for_diff, for_output};
+use super::table::table;
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Output {
+    /// A unified diff of the policies there are and those that would be
+    Diff,
+    /// A line per namespace and tier
+    Table,
+    /// The policies that would be, as YAML documents
+    Yaml,
+    /// The policies that would be, as a List
+    Json,
+}
+
+/// Why a plan could not be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// A policy has no YAML form.
+    #[error("cannot write a policy as YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser_error::Error),
+    /// A policy has no JSON form.
+    #[error("cannot write a policy as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The output is gone or full.
+    #[error("cannot write the plan: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Prints to stdout.
+///
+/// # Errors
+/// When that fails, except that a reader who has seen enough (`cofferdam plan | head`) is not an error.
+pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError> {
+    let mut out = io::stdout().lock();
+    let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = match output {
+        Output::Diff => diff(outlooks, coloured)?,
+        Output::Table => table(outlooks),
+        Output::Yaml => yaml(outlooks)?,
+        Output::Json => format!("{:#}\n", json(outlooks)),
+    };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn resulting<'a>(outlooks: &'a [Outlook<'_>]) -> impl Iterator<Item = Value> + 'a {
+    outlooks
+        .iter()
+        .flat_map(|outlook| outlook.changes.resulting())
+        .map(for_output)
+}
+
+fn yaml(outlooks: &[Outlook<'_>]) -> Result<String, PrintError> {
+    let mut text = String::new();
+    for policy in resulting(outlooks) {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&policy)?);
+    }
+    Ok(text)
+}
+
+fn json(outlooks: &[Outlook<'_>]) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": resulting(outlooks).collect::<Vec<_>>()})
+}
+
+fn diff(outlooks: &[Outlook<'_>], coloured: bool) -> Result<String, PrintError> {
+    let mut text = String::new();
+    for outlook in outlooks {
+        let namespace = &outlook.namespace.name;
+        diff_changes(&outlook.changes, namespace, "planned", &mut text)?;
+        for (shadow, changes) in &outlook.shadows {
+            let tier = &shadow.tier.identity().name;
+            if !changes.plan.is_empty() {
+                text.push_str(&format!(
+                    "# Tier {tier} only observes. In mode Enforce it would change {namespace}:\n"
+                ));
+                diff_changes(changes, namespace, &format!("shadow:{tier}"), &mut text)?;
+            }
+        }
+    }
+    Ok(if coloured { in_colour(&text) } else { text })
+}
+
+fn diff_changes(changes: &Changes, namespace: &str, side: &str, text: &mut String) -> Result<(), PrintError> {
+    for (name, before, after) in changes.changed() {
+        let (before_text, after_text) = (yaml_or_nothing(before)?, yaml_or_nothing(after)?);
+        // Paths, so that viewers of patches can jump; nothing reads a file of that name.
+        let header = |there: bool, side: &str| match there {
+            true => format!("{side}/{namespace}/{name}"),
+            false => String::from("/dev/null"),
+        };
+        let diff = TextDiff::from_lines(&before_text, &after_text);
+        let (left, right) = (header(before.is_some(), "live"), header(after.is_some(), side));
+        text.push_str(&diff.unified_diff().header(&left, &right).to_string());
+    }
+    Ok(())
+}
+
+fn yaml_or_nothing(policy: Option<&NetworkPolicy>) -> Result<String, PrintError> {
+    Ok(match policy {
+        Some(policy) => serde_saphyr::to_string(&for_diff(policy))?,
+        None => String::new(),
+    })
+}
+
+/// The colours that git uses.
+fn in_colour(diff: &str) -> String {
+    let colour = |line: &str| match line.as_bytes() {
+        [b'-', b'-', b'-', b' ', ..] | [b'+', b'+', b'+', b' ', ..] => Some("1"),
+        [b'@', b'@', ..] => Some("36"),
+        [b'-', ..] => Some("31"),
+        [b'+', ..] => Some("32"),
+        [b'#', ..] => Some("33"),
+        _ => None,
+    };
+    let lines = diff.lines().map(|line| match colour(line) {
+        Some(code) => format!("\x1b[{code}m{line}\x1b[0m\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_line_has_its_colour() {
+        assert_eq!(
+            in_colour("--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n z\n"),
+            "\x1b[1m--- a\x1b[0m\n\x1b[1m+++ b\x1b[0m\n\x1b[36m@@ -1 +1 @@\x1b[0m\n\x1b[31m-x\x1b[0m\n\x1b[32m+y\x1b[0m\n z\n"
+        );
+    }
+}

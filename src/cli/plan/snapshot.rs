@@ -1,0 +1,96 @@
+//! A cluster at one moment, as files or a live cluster show it: what a plan is made from.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use crate::policy::{ApiServerFacts, DnsFacts, Fact, Facts, Namespace, ParsedTier};
+
+/// A cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By name.
+    pub tiers: BTreeMap<String, TierManifest>,
+    /// Metadata by name.
+    pub namespaces: BTreeMap<String, ObjectMeta>,
+    /// Everybody's policies, by namespace.
+    pub policies: BTreeMap<String, Vec<NetworkPolicy>>,
+    /// Of which two matter: the DNS Service and `default/kubernetes`.
+    pub services: Vec<Service>,
+    /// Theirs and any others.
+    pub endpoint_slices: Vec<EndpointSlice>,
+}
+
+/// A tier as it is written.
+#[derive(Clone, Debug)]
+pub struct TierManifest {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// Its raw spec.
+    pub spec: Value,
+}
+
+/// The label by which an EndpointSlice names its Service.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+impl Snapshot {
+    /// Adds a policy to its namespace.
+    pub fn insert_policy(&mut self, policy: NetworkPolicy) {
+        let namespace = policy.metadata.namespace.clone().unwrap_or_default();
+        self.policies.entry(namespace).or_default().push(policy);
+    }
+
+    /// The tiers, parsed.
+    pub fn parsed_tiers(&self) -> Vec<ParsedTier> {
+        let parse = |tier: &TierManifest| ParsedTier::parse(&tier.metadata, &tier.spec);
+        self.tiers.values().map(parse).collect()
+    }
+
+    /// The namespaces, by name.
+    pub fn core_namespaces(&self) -> impl Iterator<Item = Namespace> {
+        self.namespaces.values().cloned().map(Namespace::from)
+    }
+
+    /// What stands in a namespace, whoever wrote it.
+    pub fn policies_in(&self, namespace: &str) -> &[NetworkPolicy] {
+        self.policies.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the presets resolve from.
+    pub fn facts(&self, dns_service: &(String, String)) -> Facts {
+        let (namespace, name) = dns_service;
+        Facts {
+            dns: Fact::<DnsFacts>::read(
+                namespace,
+                name,
+                self.service(namespace, name),
+                &self.slices_of(namespace, name),
+            ),
+            api_server: Fact::<ApiServerFacts>::read(
+                self.service("default", "kubernetes"),
+                &self.slices_of("default", "kubernetes"),
+            ),
+        }
+    }
+
+    fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| {
+            service.metadata.namespace.as_deref() == Some(namespace) && service.metadata.name.as_deref() == Some(name)
+        })
+    }
+
+    fn slices_of(&self, namespace: &str, service: &str) -> Vec<EndpointSlice> {
+        let belongs = |slice: &&EndpointSlice| {
+            let labels = slice.metadata.labels.as_ref();
+            slice.metadata.namespace.as_deref() == Some(namespace)
+                && labels
+                    .and_then(|labels| labels.get(SERVICE_NAME_LABEL))
+                    .is_some_and(|name| name == service)
+        };
+        self.endpoint_slices.iter().filter(belongs).cloned().collect()
+    }
+}

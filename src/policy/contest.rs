@@ -1,0 +1,82 @@
+//! Two who write one object: after a few heals in a row each further one waits, so that a fight costs a write
+//! now and then and never a hot loop.
+//!
+//! Times are told by a clock that only goes forward, as the time since any fixed moment: a wall clock that is set
+//! back would hold a heal for that much longer.
+//!
+//! **Bound.** A contested policy stays as the other left it for at most [`LONGEST_HOLD`] after our last heal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::PolicyName;
+
+/// So many heals within [`WINDOW`] are answered at once; the next one makes the object contested.
+const HEALS_AT_ONCE: usize = 5;
+/// How long a heal is remembered, and how long the other has to be quiet for the fight to be over.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The wait after the first heal of a contested object; it doubles with each further one.
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+/// The longest wait: a contested policy is never left open for longer.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(30);
+
+/// The heals of one object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contest {
+    /// When it was healed, the latest last: no more than [`HEALS_AT_ONCE`] + 1 of them.
+    heals: Vec<Duration>,
+    /// How many heals since it is contested.
+    rounds: u32,
+}
+
+/// The contests of one namespace, by policy.
+pub type Contests = BTreeMap<PolicyName, Contest>;
+
+impl Contest {
+    /// The object was healed. Returns whether it is contested since this heal.
+    pub fn healed(&mut self, now: Duration) -> bool {
+        if self.is_over(now) {
+            *self = Self::default();
+        }
+        self.heals.push(now);
+        self.heals.retain(|heal| now.saturating_sub(*heal) < WINDOW);
+        let excess = self.heals.len().saturating_sub(HEALS_AT_ONCE + 1);
+        self.heals.drain(..excess);
+        let begins = self.rounds == 0 && self.heals.len() > HEALS_AT_ONCE;
+        if begins || self.rounds > 0 {
+            self.rounds = self.rounds.saturating_add(1);
+        }
+        begins
+    }
+
+    /// Until when the next heal waits; `None` if it does not.
+    pub fn held_until(&self, now: Duration) -> Option<Duration> {
+        let last = self.heals.last().filter(|_| self.is_contested())?;
+        let until = last.saturating_add(self.hold());
+        (now < until).then_some(until)
+    }
+
+    /// Whether somebody fights over the object.
+    pub fn is_contested(&self) -> bool {
+        self.rounds > 0
+    }
+
+    /// Whether the other was quiet long enough that nothing needs to be remembered.
+    pub fn is_over(&self, now: Duration) -> bool {
+        let quiet = WINDOW
+            + if self.is_contested() {
+                self.hold()
+            } else {
+                Duration::ZERO
+            };
+        self.heals.last().is_none_or(|last| now.saturating_sub(*last) >= quiet)
+    }
+
+    fn hold(&self) -> Duration {
+        let doublings = self.rounds.saturating_sub(1).min(8);
+        (FIRST_HOLD * (1 << doublings)).min(LONGEST_HOLD)
+    }
+}
+
+#[cfg(test)]
+mod tests;
