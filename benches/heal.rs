@@ -17,7 +17,7 @@ const BLOCKS: usize = 10;
 /// One edit after the other, raw and ours by turns.
 pub async fn measure_heal(scene: &Scene, table: &mut Table) {
     let controller = scene.start_converged().await;
-    let (governed, ungoverned) = (String::from("heal-governed"), String::from("heal-raw"));
+    let (governed, ungoverned) = (String::from("new-heal"), String::from("raw-heal"));
     let mark = scene.sightings.mark();
     create_namespaces(&scene.admin, std::slice::from_ref(&governed), GOVERNED).await;
     create_namespaces(&scene.admin, std::slice::from_ref(&ungoverned), "nobody").await;
