@@ -31,11 +31,12 @@ pub const RAW: &str = "raw";
 
 /// One server, one tier, and who looks on.
 pub struct Scene {
+    /// First, so that its watches end before what they watch.
+    pub sightings: Sightings,
     pub control_plane: ControlPlane,
     pub admin: Server,
     /// Raw requests come as the controller, so that the server treats them alike.
     pub raw: Server,
-    pub sightings: Sightings,
     /// The governed namespaces that every round of the bulk measurements uses.
     pub namespaces: Vec<String>,
     /// What the controller writes, for each state of the tier.
