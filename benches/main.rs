@@ -24,7 +24,7 @@ mod write_counts;
 use clap::{Parser, ValueEnum};
 
 use crate::scene::Scene;
-use crate::table::Table;
+use crate::table::{Table, print};
 
 /// Measures the controller against raw requests to one throw-away API server.
 #[derive(Parser)]
@@ -61,14 +61,16 @@ enum Measurement {
 async fn main() {
     let arguments = Arguments::parse();
     let asked = |measurement| arguments.only.is_empty() || arguments.only.contains(&measurement);
-    let mut table = Table::default();
     let mut scene = Scene::set(arguments.namespaces.into()).await;
     end_with_any_task();
     let version = scene.admin.get("/version").await;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let server = version["gitVersion"].as_str().unwrap_or_default();
     let size = scene.current_bytes().size();
-    println!("{cores} cores shared with kube-apiserver {server}; policies of up to {size} bytes\n");
+    print(&format!(
+        "{cores} cores shared with kube-apiserver {server}; policies of up to {size} bytes\n"
+    ));
+    let mut table = Table::begin();
     if asked(Measurement::Ceiling) {
         bulk::measure_ceiling(&mut scene, &mut table).await;
     }
@@ -85,9 +87,10 @@ async fn main() {
         heal::measure_heal(&scene, &mut table).await;
     }
     if arguments.large {
+        drop(scene);
+        let mut scene = Scene::set(10_000).await;
         bulk::measure_large(&mut scene, &mut table).await;
     }
-    table.print();
 }
 
 /// What fails in a task of its own would else be waited for: the run ends, and the harness ends its processes.

@@ -25,11 +25,8 @@ pub struct Row {
     pub bar: Bar,
 }
 
-/// All lines.
-#[derive(Default)]
-pub struct Table {
-    rows: Vec<Row>,
-}
+/// All lines, printed as they come: a run that cannot go on has shown what it measured.
+pub struct Table;
 
 impl Row {
     /// Raw against ours.
@@ -85,22 +82,24 @@ impl Row {
 }
 
 impl Table {
-    /// Adds a line, and shows it to whoever waits.
-    pub fn push(&mut self, row: Row) {
-        progress(&line(&row));
-        self.rows.push(row);
+    /// Prints the header to stdout.
+    pub fn begin() -> Self {
+        print(&columns(
+            ["measurement", "raw", "ours", "ratio", "bar", ""].map(String::from),
+        ));
+        Self
     }
 
-    /// Prints it to stdout.
-    pub fn print(&self) {
-        let header = ["measurement", "raw", "ours", "ratio", "bar", ""];
-        let mut out = std::io::stdout().lock();
-        // A reader that went away has seen what it wanted.
-        let _ = writeln!(out, "{}", columns(header.map(String::from)));
-        for row in &self.rows {
-            let _ = writeln!(out, "{}", line(row));
-        }
+    /// Prints a line to stdout.
+    pub fn push(&mut self, row: Row) {
+        print(&line(&row));
     }
+}
+
+/// Prints a line to stdout.
+pub fn print(line: &str) {
+    // A reader that went away has seen what it wanted.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Says what is going on, where somebody watches.
