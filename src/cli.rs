@@ -1,6 +1,6 @@
 //! The command line: one file a verb, each a thin shell around the library. stdout is data, stderr is talk.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -84,6 +84,14 @@ impl Cli {
                 crd::run(&mut io::stdout().lock()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
             }
         }
+    }
+}
+
+/// Writes data. A reader who has seen enough (`cofferdam crd | head`) is not an error.
+fn write_out(out: &mut impl Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -12,11 +12,11 @@ mod events;
 mod fact_sources;
 mod ledger;
 mod policy_index;
-pub mod queue;
+mod queue;
 mod reconcile;
 mod report;
 mod watches;
-pub mod work;
+mod work;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -183,7 +183,7 @@ fn serve(
             .collect()
     };
     async move {
-        if let Err(error) = server::serve(listener, metrics, Arc::new(missing), std::future::pending()).await {
+        if let Err(error) = server::serve(listener, metrics, Arc::new(missing)).await {
             tracing::error!(%error, "metrics and probes are not served any more");
         }
     }

@@ -6,7 +6,7 @@
 //! Reading order: [`tier`] (what was written, parsed into what cannot be wrong), [`facts`] (what the cluster
 //! says), [`render`] (tier and facts to NetworkPolicies), [`assign`] (who governs a namespace), [`drift`]
 //! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`tally`] and
-//! [`status`] (what is said of a tier).
+//! [`status`] (what is said of a tier), [`widening`] (what other people's policies allow beyond it).
 
 pub mod assign;
 pub mod attribution;
@@ -23,6 +23,7 @@ pub mod render;
 pub mod status;
 pub mod tally;
 pub mod tier;
+pub mod widening;
 pub mod words;
 pub mod world;
 

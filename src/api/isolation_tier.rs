@@ -160,3 +160,16 @@ pub enum Direction {
     /// Connections from the pods.
     Egress,
 }
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The word for it in a tier's `isolate` and a NetworkPolicy's `policyTypes`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "Ingress",
+            Self::Egress => "Egress",
+        }
+    }
+}

@@ -4,6 +4,8 @@
 pub const GROUP: &str = "cofferdam.dev";
 /// `apiVersion` of the custom resources.
 pub const API_VERSION: &str = "cofferdam.dev/v1alpha1";
+/// Kind of a tier.
+pub const TIER_KIND: &str = "IsolationTier";
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "cofferdam";
 /// Namespace that the controller runs in unless told otherwise.
@@ -18,5 +20,9 @@ pub const TIER_LABEL: &str = "cofferdam.dev/tier";
 pub const RENDERED_ANNOTATION: &str = "cofferdam.dev/rendered";
 /// Label that the API server keeps on every namespace: its own name.
 pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Label by which an EndpointSlice names its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// Namespace and name of the Service that every cluster has for its API server.
+pub const API_SERVER_SERVICE: (&str, &str) = ("default", "kubernetes");
 /// Namespaces that are never touched, by name: a label could be forged.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];

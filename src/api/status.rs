@@ -52,6 +52,13 @@ pub struct IsolationTierStatus {
     pub problems: Vec<NamespaceProblem>,
 }
 
+impl IsolationTierStatus {
+    /// The condition of that type, if it is there.
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+}
+
 /// Namespaces that the tier selects, by state. Exempt and terminating namespaces are not counted.
 ///
 /// Example: `{selected: 42, protected: 41, observed: 0, pending: 0, drifted: 1, failed: 0}`

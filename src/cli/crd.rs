@@ -1,12 +1,13 @@
 //! `cofferdam crd`: the CustomResourceDefinition as YAML.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
+use super::write_out;
 use crate::api;
 
 /// Why the definition could not be printed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum CrdError {
     /// The definition has no YAML form.
     #[error("cannot write the CustomResourceDefinition as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser_error::Error),
@@ -19,12 +20,9 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// When it cannot be written, except that a reader who has seen enough (`cofferdam crd | head`) is not an error.
-pub fn run(out: &mut impl Write) -> Result<(), Error> {
-    match out.write_all(yaml()?.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+/// When it cannot be written.
+pub fn run(out: &mut impl Write) -> Result<(), CrdError> {
+    Ok(write_out(out, &yaml()?)?)
 }
 
 /// The definition, as `crds/` holds it.
@@ -32,6 +30,6 @@ pub fn run(out: &mut impl Write) -> Result<(), Error> {
 /// # Errors
 ///
 /// When the serializer refuses it.
-pub fn yaml() -> Result<String, Error> {
+pub fn yaml() -> Result<String, CrdError> {
     Ok(serde_saphyr::to_string(&api::crd())?)
 }

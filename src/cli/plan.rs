@@ -1,8 +1,8 @@
 //! `cofferdam plan`: what would change, from files or a live cluster, by the same core that the controller runs.
 //!
 //! Reading order: `documents` (files to objects), `manifests` (objects to a snapshot, strictly), `live` (a cluster to a
-//! snapshot), `identities` (what files leave out), `outlook` (the plan of each namespace), `print` and `table` (stdout),
-//! `notes` (stderr).
+//! snapshot), `overlay` (files over a cluster), `identities` (what files leave out), `outlook` (the plan of each
+//! namespace), `print` and `table` (stdout), `notes` (stderr).
 
 mod documents;
 mod emergency;
@@ -12,11 +12,11 @@ mod manifests;
 mod notes;
 mod outlook;
 mod overlay;
-mod presentable;
 mod print;
 mod schema_limits;
 mod snapshot;
 mod table;
+mod wording;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -96,14 +96,18 @@ impl Writer {
         let result = within_deadline(api.delete(removal.name.as_str(), &parameters)).await;
         drop(permit);
         match result {
-            Ok(left) => {
-                match left.left() {
-                    // Somebody's finalizer holds it: it still stands, and the watch will show when it goes.
-                    Some(held) if !held.finalizers().is_empty() => cache.written(&namespace.name, held),
-                    _ => cache.deleted(&namespace.name, &removal.name, &removal.uid),
+            Ok(left) => match left.left() {
+                // Somebody's finalizer holds it: it still stands, which takes another plan. The watch brings none about,
+                // since what it shows is known by now.
+                Some(held) if !held.finalizers().is_empty() => {
+                    cache.written(&namespace.name, held);
+                    Err(WriteError::OtherRevision)
                 }
-                Ok(())
-            }
+                _ => {
+                    cache.deleted(&namespace.name, &removal.name, &removal.uid);
+                    Ok(())
+                }
+            },
             Err(error) => self.failed(cache, namespace, &removal.name, error).await,
         }
     }

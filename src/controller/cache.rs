@@ -35,7 +35,8 @@ pub(super) enum Watched {
     ApiServerEndpoints,
 }
 
-/// The caches, shared between the watches and the workers. Every lock is held for microseconds.
+/// The caches, shared between the watches and the workers. The lock is never held across
+/// an await; what walks every namespace under it is a change of a tier or a fact, and a scrape.
 #[derive(Debug)]
 pub(super) struct Cache {
     state: Mutex<State>,

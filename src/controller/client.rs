@@ -90,12 +90,10 @@ pub fn build_client(mut config: Config, record: ApiCallRecorder, deadline: Durat
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// Whether a request failed because [`REQUEST_DEADLINE`] passed. The server may have served it.
-pub fn is_past_deadline(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Service(cause) if cause.is::<Elapsed>())
-}
-
 /// Bounds a whole request, the body of its response included: the client's own deadline ends with the headers.
+///
+/// # Errors
+/// What the request says, or [`Elapsed`] after twice [`REQUEST_DEADLINE`].
 pub async fn within_deadline<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let elapsed = |_| Err(kube::Error::Service(Box::new(Elapsed::new())));
     tokio::time::timeout(REQUEST_DEADLINE + REQUEST_DEADLINE, request)

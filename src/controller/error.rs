@@ -97,7 +97,7 @@ pub(super) fn describe_watch_error(watched: Watched, error: &watcher::Error) -> 
     let what = watched.label();
     match cause {
         Some(kube::Error::Api(status)) if status.code == 404 && watched == Watched::Tiers => String::from(
-            "the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply -f -",
+            "the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply --server-side -f -",
         ),
         Some(kube::Error::Api(status)) => format!("cannot {doing} {what}: {}", status.message),
         Some(cause) => format!("cannot {doing} {what}: {}", chain(cause)),

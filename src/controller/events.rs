@@ -5,7 +5,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
-use crate::api::names::{API_VERSION, FIELD_MANAGER};
+use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity};
 
 /// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
@@ -129,7 +129,7 @@ impl Events {
 fn tier_reference(tier: &TierIdentity) -> ObjectReference {
     ObjectReference {
         api_version: Some(API_VERSION.to_owned()),
-        kind: Some(String::from("IsolationTier")),
+        kind: Some(TIER_KIND.to_owned()),
         name: Some(tier.name.to_string()),
         uid: Some(tier.uid.to_string()),
         ..ObjectReference::default()

@@ -35,7 +35,7 @@ impl PolicyIndex {
             .get(namespace)
             .into_iter()
             .flatten()
-            .any(|(name, _)| name.baseline_direction().is_some())
+            .any(|(name, _)| name.is_base())
     }
 
     /// Namespaces with at least one policy.
@@ -109,9 +109,9 @@ impl PolicyIndex {
                 *listed = known.clone();
             }
         }
-        listing
-            .values_mut()
-            .for_each(|policies| policies.sort_by(|left, right| left.0.cmp(&right.0)));
+        for policies in listing.values_mut() {
+            policies.sort_by(|left, right| left.0.cmp(&right.0));
+        }
         let before = std::mem::replace(&mut self.namespaces, listing);
         let mut changed: Vec<String> = self
             .namespaces

@@ -21,14 +21,12 @@ pub enum Class {
     Drift,
     /// A tier, a namespace or a fact about the cluster changed.
     Change,
-    /// Nothing is known to have changed: a look to be sure.
-    Audit,
 }
 
 /// What [`Queue::pop`] found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Popped<K> {
-    /// The key is now in flight, until [`Queue::succeeded`], [`Queue::done`] or [`Queue::retry`].
+    /// The key is now in flight, until [`Queue::succeeded`] or [`Queue::retry`].
     Ready {
         /// What to work on.
         key: K,
@@ -51,7 +49,6 @@ pub struct Queue<K> {
     delayed: BTreeMap<(Instant, u64), K>,
     /// Known to be due, by the order of their first push into the class; one map for each class.
     ready: [BTreeMap<u64, K>; Class::ALL.len()],
-    waiting_by_class: [usize; Class::ALL.len()],
     in_flight: HashMap<K, Flight>,
     failures: HashMap<K, u32>,
     next_sequence: u64,
@@ -76,8 +73,6 @@ struct Flight {
     since: Instant,
     /// What was asked for meanwhile.
     again: Option<Request>,
-    /// The key was removed meanwhile: a failure of this flight is no reason to come back.
-    removed: bool,
 }
 
 /// The wait after a first failure; it doubles with each further one.
@@ -102,17 +97,7 @@ pub fn back_off<K: Hash>(key: &K, failures: u32) -> Duration {
 
 impl Class {
     /// Every class, the most urgent first.
-    pub const ALL: [Class; 4] = [Class::Unprotected, Class::Drift, Class::Change, Class::Audit];
-
-    /// The name for metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Class::Unprotected => "unprotected",
-            Class::Drift => "drift",
-            Class::Change => "change",
-            Class::Audit => "audit",
-        }
-    }
+    pub const ALL: [Class; 3] = [Class::Unprotected, Class::Drift, Class::Change];
 }
 
 impl<K> Default for Queue<K> {
@@ -121,7 +106,6 @@ impl<K> Default for Queue<K> {
             waiting: HashMap::new(),
             delayed: BTreeMap::new(),
             ready: std::array::from_fn(|_| BTreeMap::new()),
-            waiting_by_class: [0; Class::ALL.len()],
             in_flight: HashMap::new(),
             failures: HashMap::new(),
             next_sequence: 0,
@@ -156,14 +140,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             return Popped::Empty; // cannot be: what is ready waits
         };
         let Request { class, since, .. } = request;
-        self.in_flight.insert(
-            key.clone(),
-            Flight {
-                since,
-                again: None,
-                removed: false,
-            },
-        );
+        self.in_flight.insert(key.clone(), Flight { since, again: None });
         Popped::Ready {
             key,
             class,
@@ -182,11 +159,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Ends the flight of a key whose work is complete, and forgets its failures.
     pub fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);
-        self.done(key);
-    }
-
-    /// Ends the flight of a key without a verdict: its failures stay counted.
-    pub fn done(&mut self, key: &K) {
         if let Some(again) = self.in_flight.remove(key).and_then(|flight| flight.again) {
             self.wait(key.clone(), again);
         }
@@ -194,50 +166,20 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Ends the flight of a key whose work failed, and asks for it again after [`back_off`].
     ///
-    /// What was pushed meanwhile is not held back by the failure: it may be what mends it. A key that
-    /// was removed meanwhile, or is not in flight, does not come back.
+    /// What was pushed meanwhile is not held back by the failure: it may be what mends it. A key that is
+    /// not in flight does not come back.
     pub fn retry(&mut self, key: &K, class: Class, now: Instant) {
         let Some(flight) = self.in_flight.remove(key) else {
             return;
         };
-        let failed = (!flight.removed).then(|| {
-            let failures = self.failures.entry(key.clone()).or_insert(0);
-            *failures = failures.saturating_add(1);
-            Request {
-                class,
-                due: now + back_off(key, *failures),
-                since: flight.since,
-            }
-        });
-        let next = match (failed, flight.again) {
-            (Some(failed), Some(again)) => Some(failed.merged(again)),
-            (failed, again) => failed.or(again),
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        *failures = failures.saturating_add(1);
+        let failed = Request {
+            class,
+            due: now + back_off(key, *failures),
+            since: flight.since,
         };
-        if let Some(next) = next {
-            self.wait(key.clone(), next);
-        }
-    }
-
-    /// Forgets a key whose object is gone, with its failures and all that was asked for it.
-    ///
-    /// A flight goes on to its end. What is pushed after the removal counts as ever.
-    pub fn remove(&mut self, key: &K) {
-        self.take(key);
-        self.failures.remove(key);
-        if let Some(flight) = self.in_flight.get_mut(key) {
-            flight.again = None;
-            flight.removed = true;
-        }
-    }
-
-    /// How many keys wait in each class, due or not.
-    pub fn len_by_class(&self) -> [(Class, usize); Class::ALL.len()] {
-        Class::ALL.map(|class| (class, self.waiting_by_class[class as usize]))
-    }
-
-    /// How many keys are in flight.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.wait(key.clone(), flight.again.map_or(failed, |again| failed.merged(again)));
     }
 
     /// Moves what has become due to its class. Each key moves once, so that a pop stays cheap.
@@ -271,7 +213,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             self.next_sequence += 1;
             self.next_sequence
         });
-        self.waiting_by_class[request.class as usize] += 1;
         self.delayed.insert((request.due, sequence), key.clone());
         self.waiting.insert(key, Waiting { request, sequence });
     }
@@ -282,7 +223,6 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         let Request { class, due, .. } = waiting.request;
         self.ready[class as usize].remove(&waiting.sequence);
         self.delayed.remove(&(due, waiting.sequence));
-        self.waiting_by_class[class as usize] -= 1;
         Some(waiting)
     }
 }

@@ -12,7 +12,6 @@ use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
-use super::queue::Class;
 use super::report::Reporter;
 use super::work::Ticket;
 use crate::policy::attribution::explain;
@@ -94,7 +93,7 @@ impl Reconciler {
             },
         };
         plan.removals.retain(|removal| {
-            removal.name.baseline_direction().is_none()
+            !removal.name.is_base()
                 || confirmed
                     .removals
                     .iter()
@@ -123,10 +122,10 @@ impl Reconciler {
         for (policy, kind) in plan.drift() {
             let known = record.is_some_and(|record| record.drifted.contains_key(policy));
             if !known {
-                self.metrics.drift_detected(&tier.name, kind.as_str());
+                self.metrics.drift_detected(&tier.name, kind);
             }
             if outcome.committed.contains(policy) {
-                self.metrics.drift_corrected(&tier.name, kind.as_str(), Some(took));
+                self.metrics.drift_corrected(&tier.name, kind, took);
                 let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
                 tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
                 self.events.healed(tier, &view.namespace, policy, kind, &what);
@@ -175,14 +174,10 @@ impl Reconciler {
         plan: &Plan,
         outcome: &Outcome,
     ) {
+        // As it stands after the writes: nothing makes us look again to mend a report made from what stood before.
+        let observed = self.cache.observed(&view.namespace.name);
         let shadows = assignment.shadows.iter().map(|shadow| {
-            let would = plan_governed(
-                &view.world,
-                shadow,
-                &view.namespace,
-                &view.observed,
-                current(view, record),
-            );
+            let would = plan_governed(&view.world, shadow, &view.namespace, &observed, current(view, record));
             Shadow::of(shadow.tier.identity(), &would)
         });
         let shadows = shadows.collect();
@@ -208,7 +203,7 @@ impl Reconciler {
             ReconcileResult::Success => ticket.succeeded(),
             // What could not be written may be a hole: it comes back as urgently as it came.
             _ => {
-                let class = ticket.class().min(Class::Change);
+                let class = ticket.class();
                 ticket.retry(class);
             }
         }

@@ -16,7 +16,7 @@ use super::client::within_deadline;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
-use crate::api::names::{API_VERSION, FIELD_MANAGER};
+use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::api::{IsolationTier, IsolationTierStatus};
 use crate::policy::status::{stalls_at, tier_status};
 use crate::policy::tally::{Tally, tally};
@@ -76,8 +76,12 @@ impl Reporter {
                 continue;
             };
             let (before, status) = status_of(ranked, &tally, &known, now);
+            if is_preliminary(ranked, &tally, before.as_ref()) {
+                self.look();
+                continue;
+            }
             if let Some(at) = stalls_at(&status) {
-                let wait = at.duration_since(now).unsigned_abs() + STATUS_INTERVAL;
+                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default() + STATUS_INTERVAL;
                 let at = tokio::time::Instant::now() + wait;
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }
@@ -108,7 +112,7 @@ impl Reporter {
         // The uid makes sure that the status of a tier does not land on its successor of the same name.
         let patch = json!({
             "apiVersion": API_VERSION,
-            "kind": "IsolationTier",
+            "kind": TIER_KIND,
             "metadata": {"uid": &*identity.uid},
             "status": status_patch(status),
         });
@@ -164,7 +168,7 @@ impl Reporter {
             tally.drifted.iter().map(|(namespace, kind)| DriftedNamespace {
                 tier: tier.to_string(),
                 target_namespace: namespace.clone(),
-                kind: kind.as_str(),
+                kind: *kind,
             })
         });
         let (retained_policies, retained) = self.cache.retained(&world);
@@ -200,6 +204,14 @@ fn status_of(
     (before, status)
 }
 
+/// Whether what stands was said of this very spec and not every namespace was looked at yet: a process that has just
+/// started would report all of them as pending, and a moment later as protected again.
+fn is_preliminary(ranked: &RankedTier, tally: &Tally, before: Option<&IsolationTierStatus>) -> bool {
+    let identity = ranked.tier.identity();
+    let unplanned = tally.tiers.get(&identity.name).map_or(0, |tally| tally.unplanned);
+    unplanned > 0 && before.is_some_and(|before| before.observed_generation == identity.generation)
+}
+
 /// A merge patch replaces lists whole, and keeps what it does not name: what is empty is named.
 fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
     json!({
@@ -211,16 +223,9 @@ fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
 }
 
 fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierStatus>, status: &IsolationTierStatus) {
-    let ready = |status: &IsolationTierStatus| {
-        status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == words::READY)
-            .cloned()
-    };
-    let before = before.and_then(ready).map(|ready| (ready.status, ready.reason));
-    if let Some(now) = ready(status)
-        && before != Some((now.status.clone(), now.reason.clone()))
+    let before = before.and_then(|status| status.condition(words::READY));
+    if let Some(now) = status.condition(words::READY)
+        && before.is_none_or(|before| (&before.status, &before.reason) != (&now.status, &now.reason))
         && now.status != "Unknown"
     {
         events.condition_changed(ranked.tier.identity(), now.status == "True", &now.reason, &now.message);
@@ -228,26 +233,21 @@ fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierS
 }
 
 fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus) -> TierGauges {
-    use crate::policy::DriftKind;
     let name = &ranked.tier.identity().name;
     let own = tally.tiers.get(name).cloned().unwrap_or_default();
-    let condition = |type_| status.conditions.iter().find(|condition| condition.type_ == type_);
-    let drifted = |kind| own.policies_drifted.get(&kind).copied().unwrap_or_default();
     TierGauges {
         tier: name.to_string(),
         conditions: TierConditions {
-            ready: condition(words::READY)
+            ready: status
+                .condition(words::READY)
                 .map_or(ConditionStatus::Unknown, |ready| ConditionStatus::parse(&ready.status)),
-            reconciling: condition(words::RECONCILING).is_some(),
-            stalled: condition(words::STALLED).is_some(),
+            reconciling: status.condition(words::RECONCILING).is_some(),
+            stalled: status.condition(words::STALLED).is_some(),
         },
         namespaces: own.namespaces,
         policies: PolicyCounts {
             in_sync: own.policies_in_sync,
-            missing: drifted(DriftKind::Missing),
-            modified: drifted(DriftKind::Modified),
-            disowned: drifted(DriftKind::Disowned),
-            surplus: drifted(DriftKind::Surplus),
+            drifted: own.policies_drifted,
         },
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }

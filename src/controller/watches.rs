@@ -23,6 +23,7 @@ use super::queue::Class;
 use super::report::Reporter;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
+use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::telemetry::metrics::Metrics;
 
 /// A namespace that just appeared is written to only after this: requests that follow its creation at once
@@ -65,7 +66,7 @@ impl Watches {
                 .watch_service(Watched::DnsService, namespace.clone(), name.clone()),
         );
         watches.spawn(self.clone().watch_endpoints(Watched::DnsEndpoints, namespace, name));
-        let (namespace, name) = (String::from("default"), String::from("kubernetes"));
+        let (namespace, name) = (API_SERVER_SERVICE.0.to_owned(), API_SERVER_SERVICE.1.to_owned());
         watches.spawn(
             self.clone()
                 .watch_service(Watched::ApiServerService, namespace.clone(), name.clone()),
@@ -85,7 +86,7 @@ impl Watches {
             let (concerned, complete) = match event {
                 Event::Init => return listed.clear(),
                 Event::InitApply(tier) => return listed.push(tier),
-                Event::InitDone => (self.cache.tiers_listed(std::mem::take(&mut listed)), true),
+                Event::InitDone => (self.cache.tiers_listed(&std::mem::take(&mut listed)), true),
                 Event::Apply(tier) => (self.cache.tier_applied(&tier), false),
                 Event::Delete(tier) => (self.cache.tier_deleted(&tier.name_any()), false),
             };
@@ -181,7 +182,7 @@ impl Watches {
 
     async fn watch_endpoints(self, watched: Watched, namespace: String, service: String) {
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &namespace);
-        let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let config = watcher::Config::default().labels(&format!("{SERVICE_NAME_LABEL}={service}"));
         let mut listed = BTreeMap::new();
         self.follow(api, config, watched, |event| {
             let complete = matches!(event, Event::InitDone);

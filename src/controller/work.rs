@@ -18,7 +18,7 @@ pub struct WorkQueue<K: Clone + Eq + Hash> {
     shared: Arc<Shared<K>>,
 }
 
-/// A key in flight. Say how it went with [`Ticket::succeeded`], [`Ticket::done`] or [`Ticket::retry`].
+/// A key in flight. Say how it went with [`Ticket::succeeded`] or [`Ticket::retry`].
 ///
 /// A ticket that is dropped without a word is retried: work that was cancelled, or that panicked,
 /// proved nothing.
@@ -50,7 +50,6 @@ struct State<K> {
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     Succeeded,
-    Done,
     Failed(Class),
 }
 
@@ -90,11 +89,6 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         let now = now();
         state.queue.push(key, class, due, now);
         self.shared.call_for_help(&state, now);
-    }
-
-    /// Forgets a key whose object is gone; see [`Queue::remove`].
-    pub fn remove(&self, key: &K) {
-        self.shared.state().queue.remove(key);
     }
 
     /// The next key to work on, as soon as there is one; `None` once the queue is closed.
@@ -141,16 +135,6 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         self.shared.state().closed = true;
         self.shared.look.notify_waiters();
     }
-
-    /// How many keys wait in each class; see [`Queue::len_by_class`].
-    pub fn len_by_class(&self) -> [(Class, usize); Class::ALL.len()] {
-        self.shared.state().queue.len_by_class()
-    }
-
-    /// How many keys are being worked on.
-    pub fn in_flight(&self) -> usize {
-        self.shared.state().queue.in_flight()
-    }
 }
 
 impl<K: Clone + Eq + Hash> Ticket<K> {
@@ -172,11 +156,6 @@ impl<K: Clone + Eq + Hash> Ticket<K> {
     /// The work is complete: the key's failures are forgotten.
     pub fn succeeded(mut self) {
         self.outcome = Outcome::Succeeded;
-    }
-
-    /// The work ended without a verdict: the key comes back only if it is pushed.
-    pub fn done(mut self) {
-        self.outcome = Outcome::Done;
     }
 
     /// The work failed: the key comes back in this class after its back-off.
@@ -256,7 +235,6 @@ impl<K: Clone + Eq + Hash> Drop for Ticket<K> {
         let now = now();
         match self.outcome {
             Outcome::Succeeded => state.queue.succeeded(&self.key),
-            Outcome::Done => state.queue.done(&self.key),
             Outcome::Failed(class) => state.queue.retry(&self.key, class, now),
         }
         self.shared.call_for_help(&state, now);

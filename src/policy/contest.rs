@@ -61,15 +61,20 @@ impl Contest {
         self.rounds > 0
     }
 
-    /// Whether the other was quiet long enough that nothing needs to be remembered.
-    pub fn is_over(&self, now: Duration) -> bool {
+    /// When it is over, if the other is quiet from now on.
+    pub fn over_at(&self) -> Option<Duration> {
         let quiet = WINDOW
             + if self.is_contested() {
                 self.hold()
             } else {
                 Duration::ZERO
             };
-        self.heals.last().is_none_or(|last| now.saturating_sub(*last) >= quiet)
+        self.heals.last().map(|last| last.saturating_add(quiet))
+    }
+
+    /// Whether the other was quiet long enough that nothing needs to be remembered.
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.over_at().is_none_or(|over| over <= now)
     }
 
     fn hold(&self) -> Duration {

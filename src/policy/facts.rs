@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::api::Protocol;
+use crate::api::names::SERVICE_NAME_LABEL;
 
 /// A port number with its protocol.
 pub type ProtocolPort = (Protocol, u16);
@@ -118,7 +119,7 @@ impl Fact<DnsFacts> {
             };
             return Self::Unknown(format!(
                 "expected the ports of Service {namespace}/{name} in its EndpointSlices \
-                 (label kubernetes.io/service-name={name}), found none{named}; are its pods ready?"
+                 (label {SERVICE_NAME_LABEL}={name}), found none{named}; are its pods ready?"
             ));
         }
         let cluster_ips = cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref());

@@ -32,13 +32,25 @@ impl PolicyName {
             .then(|| Self(name.into()))
     }
 
-    /// The direction whose base policy this is. Deleting that policy opens the direction.
+    /// The direction whose base policy this is.
     pub fn baseline_direction(&self) -> Option<Direction> {
         match self.0.strip_prefix(BASELINE) {
             Some("ingress") => Some(Direction::Ingress),
             Some("egress") => Some(Direction::Egress),
             _ => None,
         }
+    }
+
+    /// Whether this is a base policy: deleting it opens a direction.
+    pub fn is_base(&self) -> bool {
+        self.baseline_direction().is_some()
+    }
+
+    /// The direction that the name ends with. What somebody else put into the grammar may have none.
+    pub fn direction(&self) -> Option<Direction> {
+        Direction::ALL
+            .into_iter()
+            .find(|direction| self.0.ends_with(&format!("-{}", suffix(*direction))))
     }
 
     /// The name as the API server knows it.

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::attribution::Evidence;
 use super::{PolicyName, SpecDigest};
-use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_KIND, TIER_LABEL};
 
 /// The policies of one namespace that have a reserved name.
 pub type ObservedPolicies = BTreeMap<PolicyName, ObservedPolicy>;
@@ -129,7 +129,7 @@ impl Marks {
         let unflagged = owner.block_owner_deletion.is_none();
         let controller = owner.controller == Some(true);
         match (owner.api_version.as_str(), owner.kind.as_str()) {
-            (API_VERSION, "IsolationTier") if controller && unflagged && self.tier_owner.is_none() => {
+            (API_VERSION, TIER_KIND) if controller && unflagged && self.tier_owner.is_none() => {
                 self.tier_owner = Some(TierOwner {
                     name: owner.name.into(),
                     uid: owner.uid.into(),

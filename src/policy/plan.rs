@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::object::owner_references;
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, DriftKind, Written};
@@ -84,6 +85,17 @@ pub struct Removal {
     pub cause: Cause,
 }
 
+/// How many policies a plan creates, replaces and deletes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ChangeCounts {
+    /// Created.
+    pub create: usize,
+    /// Replaced.
+    pub replace: usize,
+    /// Deleted.
+    pub delete: usize,
+}
+
 /// Plans one namespace. `record` is what is remembered of it; `None` before the first plan of this process.
 pub fn plan(
     world: &World,
@@ -125,9 +137,7 @@ pub fn plan_governed(
     let Rendered {
         policies, heals_only, ..
     } = &*governor.rendered;
-    let (bases, extras): (Vec<_>, Vec<_>) = policies
-        .iter()
-        .partition(|(name, _)| name.baseline_direction().is_some());
+    let (bases, extras): (Vec<_>, Vec<_>) = policies.iter().partition(|(name, _)| name.is_base());
     for (name, policy) in bases.into_iter().chain(extras) {
         let (live, written) = (observed.get(name), last_written.get(name));
         let tier = governor.tier.identity();
@@ -141,7 +151,7 @@ pub fn plan_governed(
             written,
             heals_only: *heals_only,
         };
-        let base = name.baseline_direction().is_some();
+        let base = name.is_base();
         match wanted.decide() {
             // Alone, an extra would isolate its pods from what their base allows.
             _ if !base && plan.waiting.contains(&PolicyName::baseline(policy.direction)) && live.is_none() => {}
@@ -237,7 +247,7 @@ impl Plan {
             return;
         }
         // A finalizer can hold it for ever, and it has its effect as long as it stands.
-        let policy = emptied(name.baseline_direction().unwrap_or(Direction::Ingress));
+        let policy = emptied(name.direction().unwrap_or(Direction::Ingress));
         let tier = Arc::clone(governor.tier.identity());
         if live.spec == policy.digest {
             self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
@@ -255,12 +265,12 @@ impl Plan {
     /// Whether a policy that we wrote stays although it is not wanted.
     fn keeps(&self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: &Written) -> bool {
         // It was deleted already, but emptying it opens its direction.
-        let held_base = live.deleting && live.spec == written.spec && name.baseline_direction().is_some();
+        let held_base = live.deleting && live.spec == written.spec && name.is_base();
         // A hand-over that waits for an allowance leaves the set of the other tier whole: without its extras, its
         // base would cut off the pods that they are for.
         let handed_over = |(base, kept): (&PolicyName, &Written)| {
             let other = kept.tier.uid != governor.tier.identity().uid && kept.tier.uid == written.tier.uid;
-            other && base.baseline_direction().is_some()
+            other && base.is_base()
         };
         governor.rendered.keeps_everything || held_base || self.in_place.iter().any(handed_over)
     }
@@ -270,6 +280,16 @@ impl Plan {
         self.extras.is_empty() && self.bases.is_empty() && self.removals.is_empty()
     }
 
+    /// How many of which change.
+    pub fn counts(&self) -> ChangeCounts {
+        let create = self.writes().filter(|write| write.action == Action::Create).count();
+        ChangeCounts {
+            create,
+            replace: self.writes().count() - create,
+            delete: self.removals.len(),
+        }
+    }
+
     /// Every write, in the order in which they are made.
     pub fn writes(&self) -> impl Iterator<Item = &Write> {
         self.extras.iter().chain(&self.bases)
@@ -277,9 +297,7 @@ impl Plan {
 
     /// Whether a direction would be opened: then a consistent read has to confirm the plan.
     pub fn opens_a_direction(&self) -> bool {
-        self.removals
-            .iter()
-            .any(|removal| removal.name.baseline_direction().is_some())
+        self.removals.iter().any(|removal| removal.name.is_base())
     }
 
     /// The drift among the changes.

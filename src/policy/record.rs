@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::assign::Assignment;
 use super::drift::{Cause, Written};
+use super::plan::ChangeCounts;
 use super::{DriftKind, Namespace, Plan, PolicyName, TierIdentity};
 
 /// The outcome of the last plan of a namespace: everything that status and metrics are computed from.
@@ -65,12 +66,8 @@ pub struct Failure {
 pub struct Shadow {
     /// The tier.
     pub tier: Arc<TierIdentity>,
-    /// Policies that it would create.
-    pub create: usize,
-    /// Policies that it would replace.
-    pub replace: usize,
-    /// Policies that it would delete.
-    pub delete: usize,
+    /// How many policies it would change.
+    pub would: ChangeCounts,
 }
 
 /// What became of a plan's changes.
@@ -145,15 +142,9 @@ impl NamespaceRecord {
 impl Shadow {
     /// Counts what `plan` would change if `tier` governed.
     pub fn of(tier: &Arc<TierIdentity>, plan: &Plan) -> Self {
-        let create = plan
-            .writes()
-            .filter(|write| write.action == super::Action::Create)
-            .count();
         Self {
             tier: Arc::clone(tier),
-            create,
-            replace: plan.writes().count() - create,
-            delete: plan.removals.len(),
+            would: plan.counts(),
         }
     }
 }

@@ -102,11 +102,10 @@ fn render_whole(tier: &Tier, facts: &Facts) -> Rendered {
                 Ok(rules) => (rules, None),
                 Err(unresolved) => (Vec::new(), Some(unresolved)),
             };
+            // The base closes the direction for the pods of an extra too: it is no more complete than its extras.
+            base_unresolved.extend(unresolved.clone());
             match &allowance.pods {
-                None => {
-                    base_rules.extend(rules);
-                    base_unresolved.extend(unresolved);
-                }
+                None => base_rules.extend(rules),
                 Some(pods) => {
                     let policy = policy(direction, Some(pods), rules, unresolved.into_iter().collect());
                     rendered
@@ -170,10 +169,7 @@ pub fn emptied(direction: Direction) -> RenderedPolicy {
 fn spec(direction: Direction, pods: Option<&LabelSelector>, rules: Vec<Rule>) -> NetworkPolicySpec {
     let mut spec = NetworkPolicySpec {
         pod_selector: Some(pods.cloned().unwrap_or_default()),
-        policy_types: Some(vec![match direction {
-            Direction::Ingress => String::from("Ingress"),
-            Direction::Egress => String::from("Egress"),
-        }]),
+        policy_types: Some(vec![direction.as_str().to_owned()]),
         ..NetworkPolicySpec::default()
     };
     match direction {

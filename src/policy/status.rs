@@ -1,5 +1,7 @@
 //! What is said of a tier: kstatus conditions, counts and problems.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -29,10 +31,8 @@ pub fn tier_status(
     ];
     let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
         let (status, reason) = status_and_reason?;
-        let before = previous.into_iter().flat_map(|previous| &previous.conditions);
-        let same = before
-            .into_iter()
-            .find(|condition| condition.type_ == type_ && condition.status == status);
+        let before = previous.and_then(|previous| previous.condition(type_));
+        let same = before.filter(|condition| condition.status == status);
         Some(Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -52,15 +52,8 @@ pub fn tier_status(
 
 /// When a status has to be looked at again although nothing happens: when unresolved becomes stalled.
 pub fn stalls_at(status: &IsolationTierStatus) -> Option<Timestamp> {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == words::READY)?;
-    let waits = ready.reason == words::ALLOWANCE_UNRESOLVED
-        && !status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == words::STALLED);
+    let ready = status.condition(words::READY)?;
+    let waits = ready.reason == words::ALLOWANCE_UNRESOLVED && status.condition(words::STALLED).is_none();
     waits
         .then_some(ready.last_transition_time.0)
         .and_then(|since| since.checked_add(STALLED_AFTER).ok())
@@ -149,10 +142,7 @@ fn namespaces(count: i64) -> String {
 
 /// Since when the status says `Ready=False` for this reason.
 fn since(status: &IsolationTierStatus, reason: &str) -> Option<Timestamp> {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == words::READY)?;
+    let ready = status.condition(words::READY)?;
     (ready.status == "False" && ready.reason == reason).then_some(ready.last_transition_time.0)
 }
 
@@ -201,9 +191,9 @@ fn unresolved(ranked: &RankedTier) -> Vec<(&'static str, String)> {
             }
         })
     });
-    let mut all: Vec<_> = all.collect();
-    all.dedup();
-    all
+    // A base repeats what its extras lack.
+    let distinct: BTreeSet<_> = all.collect();
+    distinct.into_iter().collect()
 }
 
 /// `metadata/v1` times have whole seconds; a fraction would be a difference to what the server gives back.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
+use super::plan::ChangeCounts;
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
+use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// The most problems that a status lists.
 pub(super) const MAX_PROBLEMS: usize = 10;
-use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// What all namespaces together say of one tier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +26,8 @@ pub struct TierTally {
     pub drifted: Vec<(String, DriftKind)>,
     /// Since when the oldest drift is not healed.
     pub drift_oldest: Option<Timestamp>,
-    /// Namespaces that wait for an allowance to resolve.
-    pub waiting: u64,
+    /// Namespaces of which this process knows nothing yet: what is said without them is preliminary.
+    pub unplanned: u64,
     /// What to look at.
     pub problems: Vec<NamespaceProblem>,
 }
@@ -87,6 +88,13 @@ impl Tally {
         }
         for ranked in &assignment.selected_by {
             self.tier(ranked).namespaces.selected += 1;
+        }
+        if record.is_none() && !matches!(assignment.governor, Governor::Exempt | Governor::Terminating) {
+            // One whose selector cannot be read may turn out to hold the namespace.
+            let unreadable = world.tiers().iter().filter(|ranked| ranked.tier.claim().is_none());
+            for ranked in assignment.selected_by.iter().copied().chain(unreadable) {
+                self.tier(ranked).unplanned += 1;
+            }
         }
         for shadow in &assignment.shadows {
             self.tier(shadow).count_shadow(shadow, namespace, record);
@@ -152,11 +160,9 @@ impl TierTally {
             }
             NamespaceState::Protected => self.namespaces.protected += 1,
             NamespaceState::Failed(_) => self.namespaces.failed += 1,
-            NamespaceState::Waiting => {
+            NamespaceState::Ungoverned | NamespaceState::Waiting | NamespaceState::Unfinished => {
                 self.namespaces.pending += 1;
-                self.waiting += 1;
             }
-            NamespaceState::Ungoverned | NamespaceState::Unfinished => self.namespaces.pending += 1,
         }
         if let NamespaceState::Failed(failure) = &record.state {
             self.problem(Some(namespace), failure.reason, failure.message.clone());
@@ -167,8 +173,12 @@ impl TierTally {
         self.namespaces.observed += 1;
         let shadows = record.into_iter().flat_map(|record| &record.shadows);
         for shadow in shadows.filter(|shadow| shadow.tier.uid == tier.tier.identity().uid) {
-            let (create, replace, delete) = (shadow.create, shadow.replace, shadow.delete);
-            if create + replace + delete > 0 {
+            let ChangeCounts {
+                create,
+                replace,
+                delete,
+            } = shadow.would;
+            if shadow.would != ChangeCounts::default() {
                 let message = format!(
                     "would create {create}, replace {replace} and delete {delete} policies; see cofferdam plan, then set mode: Enforce"
                 );

@@ -237,17 +237,13 @@ fn check_name(name: &str, problems: &mut Vec<Problem>) {
 }
 
 fn directions(listed: Option<Vec<Direction>>) -> BTreeSet<Direction> {
-    listed.map_or_else(both_directions, |listed| listed.into_iter().collect())
+    listed.map_or_else(|| Direction::ALL.into(), BTreeSet::from_iter)
 }
 
 /// Both where the list cannot be read or is empty: a typo never opens a direction.
 fn readable_directions(isolate: &Value) -> BTreeSet<Direction> {
     let listed = Option::<Vec<Direction>>::deserialize(isolate).ok().flatten();
     directions(listed.filter(|listed| !listed.is_empty()))
-}
-
-fn both_directions() -> BTreeSet<Direction> {
-    BTreeSet::from([Direction::Ingress, Direction::Egress])
 }
 
 fn field<'a>(spec: &'a Value, name: &str) -> &'a Value {

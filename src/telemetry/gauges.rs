@@ -3,12 +3,14 @@
 
 mod collector;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 pub(super) use collector::GaugeCollector;
 
 use crate::api::NamespaceCounts;
+use crate::policy::DriftKind;
 
 /// Gives the state of now. `None` while another replica speaks for the cluster: two that export the
 /// same gauges would be summed.
@@ -66,18 +68,12 @@ pub enum ConditionStatus {
 }
 
 /// Policies by state.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PolicyCounts {
     /// Present and as rendered.
     pub in_sync: u64,
-    /// Wanted and not there.
-    pub missing: u64,
-    /// There, with another spec.
-    pub modified: u64,
-    /// There, without our labels or owners.
-    pub disowned: u64,
-    /// There and not wanted.
-    pub surplus: u64,
+    /// Not healed yet, by how they differ; a kind that is not there counts as 0.
+    pub drifted: BTreeMap<DriftKind, u64>,
 }
 
 /// Namespaces by what happens to them; each is in one state.
@@ -104,8 +100,8 @@ pub struct DriftedNamespace {
     pub tier: String,
     /// The namespace.
     pub target_namespace: String,
-    /// One of [`super::metrics::DRIFT_KINDS`].
-    pub kind: &'static str,
+    /// How it differs.
+    pub kind: DriftKind,
 }
 
 impl ConditionStatus {

@@ -9,9 +9,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::gauges::{GaugeCollector, GaugeSource};
-
-/// The kinds of drift that are healed and counted, as label values.
-pub const DRIFT_KINDS: [&str; 4] = ["missing", "modified", "disowned", "surplus"];
+use crate::policy::DriftKind;
 
 /// What every metric of ours begins with.
 pub(super) const PREFIX: &str = "cofferdam";
@@ -110,6 +108,10 @@ impl Metrics {
         gauge(at, "build_info", "Always 1; its labels tell what runs.", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
+        // A single replica leads by itself.
+        gauge(at, "leader", "1 while this replica is the one that writes.", &[])?
+            .with_label_values::<&str>(&[])
+            .set(1);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.start_known_series(known);
         Ok(metrics)
@@ -140,41 +142,40 @@ impl Metrics {
     pub fn tiers_changed(&self, live: &BTreeSet<String>) {
         let mut live_tiers = self.live_tiers();
         for gone in live_tiers.difference(live) {
-            for kind in DRIFT_KINDS {
+            for kind in DriftKind::ALL {
                 for vector in [&self.drift_detected, &self.drift_corrected] {
                     // An error says that there is no such series, which is what is wanted.
-                    let _ = vector.remove_label_values(&[gone.as_str(), kind]);
+                    let _ = vector.remove_label_values(&[gone.as_str(), kind.as_str()]);
                 }
             }
             let _ = self.time_to_protection.remove_label_values(&[gone]);
         }
         for tier in live {
-            for kind in DRIFT_KINDS {
-                self.drift_detected.with_label_values(&[tier.as_str(), kind]);
-                self.drift_corrected.with_label_values(&[tier.as_str(), kind]);
+            for kind in DriftKind::ALL {
+                for vector in [&self.drift_detected, &self.drift_corrected] {
+                    vector.with_label_values(&[tier.as_str(), kind.as_str()]);
+                }
             }
             self.time_to_protection.with_label_values(&[tier]);
         }
         live_tiers.clone_from(live);
     }
 
-    /// Somebody else changed what a tier wants. `kind` is one of [`DRIFT_KINDS`].
-    pub fn drift_detected(&self, tier: &str, kind: &'static str) {
+    /// Somebody else changed what a tier wants.
+    pub fn drift_detected(&self, tier: &str, kind: DriftKind) {
         if self.live_tiers().contains(tier) {
-            self.drift_detected.with_label_values(&[tier, kind]).inc();
+            self.drift_detected.with_label_values(&[tier, kind.as_str()]).inc();
         }
     }
 
-    /// A drift was healed, so long after the event that showed it, if that was seen.
-    pub fn drift_corrected(&self, tier: &str, kind: &'static str, took: Option<Duration>) {
+    /// A drift was healed, so long after the event that showed it.
+    pub fn drift_corrected(&self, tier: &str, kind: DriftKind, took: Duration) {
         if self.live_tiers().contains(tier) {
-            self.drift_corrected.with_label_values(&[tier, kind]).inc();
+            self.drift_corrected.with_label_values(&[tier, kind.as_str()]).inc();
         }
-        if let Some(took) = took {
-            self.drift_heal_duration
-                .with_label_values(&[kind])
-                .observe(took.as_secs_f64());
-        }
+        self.drift_heal_duration
+            .with_label_values(&[kind.as_str()])
+            .observe(took.as_secs_f64());
     }
 
     /// A namespace got its first complete base, so long after the event that showed the namespace.
@@ -227,8 +228,8 @@ impl Metrics {
         for resource in caches {
             self.cache_synced.with_label_values(&[resource]).set(0);
         }
-        for kind in DRIFT_KINDS {
-            self.drift_heal_duration.with_label_values(&[kind]);
+        for kind in DriftKind::ALL {
+            self.drift_heal_duration.with_label_values(&[kind.as_str()]);
         }
     }
 

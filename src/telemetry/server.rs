@@ -1,9 +1,6 @@
 //! What Prometheus and the kubelet ask for: `/metrics`, `/livez` and `/readyz`.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,7 +9,6 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use super::Metrics;
 
@@ -20,10 +16,7 @@ use super::Metrics;
 /// it is ready.
 pub type Missing = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// How long requests under way may take once the server is to stop.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Serves until `shutdown` is over; then finishes what is under way, for five seconds at most.
+/// Serves until it is dropped.
 ///
 /// `/livez` only says that the process runs: restarting it would bring back no cache, CRD or right
 /// that is missing. Those are `/readyz`'s to name.
@@ -31,32 +24,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// When the listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
-    missing: Missing,
-    shutdown: impl Future<Output = ()> + Send,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, missing: Missing) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(scrape).with_state(metrics))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness).with_state(missing));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let stopped = async {
-        // Sent or dropped, the word is the same.
-        let _ = stopped.await;
-    };
-    let mut server = pin!(
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stopped)
-            .into_future()
-    );
-    tokio::select! {
-        result = &mut server => return result,
-        () = shutdown => drop(stop),
-    }
-    // A client that keeps its request open does not keep the process.
-    tokio::time::timeout(GRACE, server).await.unwrap_or(Ok(()))
+    axum::serve(listener, router).await
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {

@@ -183,6 +183,38 @@ async fn a_direction_that_is_isolated_no_more_is_released_and_the_other_stays() 
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowance_for_a_direction_that_is_not_isolated_is_reported_and_has_no_effect() {
+    let control_plane = ControlPlane::shared().await;
+    Controller::shared().await;
+    let admin = control_plane.admin().await;
+    let tier = unique_name("no-effect");
+    let spec = "
+mode: Enforce
+isolate: [Egress]
+allow:
+- {name: from-all, from: [{podSelector: {}}]}
+- {name: from-some, from: [{podSelector: {}}], podSelector: {matchLabels: {a: b}}}
+- {name: same, preset: SameNamespace}
+";
+    apply_tier(&admin, &tier, &selecting(&tier, spec)).await;
+    create_namespace(&admin, &tier, &[("scenario", &tier)]).await;
+    eventually_governed(&admin, &tier, &tier, &[BOTH_BASES[0]]).await;
+    let status = eventually_ready(&admin, &tier).await;
+    let mut reported = status.problems.iter().map(|problem| problem.message.as_str());
+    for name in ["from-all", "from-some"] {
+        let message = reported.next().unwrap_or_default();
+        assert!(
+            message.starts_with(&format!("allowance {name} ")),
+            "{:?}",
+            status.problems
+        );
+    }
+    assert_eq!(reported.next(), None);
+    assert!(has_problem(&status, "AllowanceHasNoEffect", None));
+    Observer::of([tier]).verdict(control_plane).await;
+}
+
 // A watch may be behind: what opens a namespace is asked of the API server itself, without a resourceVersion.
 fn confirmed_by_a_consistent_read(control_plane: &ControlPlane, start: usize, namespace: &str) {
     let events = control_plane.audit_log().events_since(start);

@@ -8,6 +8,7 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::harness::eventually::{PATIENCE, eventually};
+use crate::harness::scenario_denial::{DENIED, Denial, NARROWER};
 use crate::harness::scenario_namespaces::{create_namespace, unique_name};
 use crate::harness::scenario_policies::{ALLOWANCES, Governed, Means, POLICIES, ours_in};
 use crate::harness::scenario_tiers::{
@@ -17,83 +18,11 @@ use crate::harness::scenario_tiers::{
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer};
 
 const INGRESS: &str = "cofferdam-baseline-ingress";
-const DENIED: &str = "cofferdam-allow-denied-egress";
 
-// The rule for mail gone, the one from the gateway too, and one more for some pods, which the denial hits.
-const NARROWER: &str = "
-mode: Enforce
-allow:
-- {name: same, preset: SameNamespace}
-- {name: to-registry, to: [{ipBlock: {cidr: 10.20.0.0/16}}], ports: [{port: 5000}]}
-- {name: denied, to: [{ipBlock: {cidr: 10.40.0.0/16}}], podSelector: {matchLabels: {denied: 'yes'}}}
-";
 const NARROWER_POLICIES: [&str; 3] = [DENIED, BOTH_BASES[0], BOTH_BASES[1]];
 
 // Beyond the longest back-off: what failed a minute ago is tried again by then.
 const AFTER_BACK_OFF: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Refuses every write to the policy [`DENIED`] of one namespace until [`Denial::ends`].
-struct Denial<'a> {
-    control_plane: &'a ControlPlane,
-    namespace: String,
-}
-
-impl<'a> Denial<'a> {
-    // The namespace need not exist yet, but then nothing can prove that the denial has begun: give one that does, in `proof`.
-    async fn of(control_plane: &'a ControlPlane, namespace: &str, proof: &str) -> Self {
-        let manifest = format!(
-            "
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: {namespace}}}
-spec:
-  matchConstraints:
-    resourceRules:
-    - {{apiGroups: [networking.k8s.io], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [networkpolicies]}}
-  validations:
-  - {{expression: \"object.metadata.name != '{DENIED}'\", message: ask the network team first}}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: {namespace}}}
-spec:
-  policyName: {namespace}
-  validationActions: [Deny]
-  matchResources:
-    namespaceSelector:
-      matchExpressions: [{{key: kubernetes.io/metadata.name, operator: In, values: [{namespace}, {proof}]}}]
-"
-        );
-        control_plane
-            .kubectl_with_input(&["apply", "-f", "-"], &manifest)
-            .expect_success();
-        let policies: Api<NetworkPolicy> = Api::namespaced(control_plane.admin().await, proof);
-        let object: NetworkPolicy = serde_json::from_value(json!({"metadata": {"name": DENIED}})).unwrap();
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        eventually("the denial has begun", PATIENCE, || async {
-            match policies.create(&dry_run, &object).await {
-                Err(kube::Error::Api(status)) if status.message.contains("ask the network team") => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
-        let namespace = namespace.to_owned();
-        Self {
-            control_plane,
-            namespace,
-        }
-    }
-
-    fn ends(self) {
-        let name = &self.namespace;
-        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-            self.control_plane.kubectl(&["delete", kind, name]).expect_success();
-        }
-    }
-}
 
 fn counts(status: &IsolationTierStatus) -> (i64, i64, i64) {
     let counts = status.namespaces.unwrap_or_default();

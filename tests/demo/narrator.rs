@@ -19,12 +19,12 @@ pub struct Narrator {
     colours: bool,
 }
 
-/// Where commands run: a shell that finds our kubectl and our cluster, and nothing of the user's.
+/// Where commands run: a shell that finds our commands and our cluster, and nothing of the user's.
 pub struct Shell {
     /// Who types.
     pub person: &'static str,
-    /// The directory of kubectl.
-    pub tools: PathBuf,
+    /// The commands that they have beside those of the machine.
+    pub tools: [PathBuf; 2],
     /// Whose credentials.
     pub kubeconfig: PathBuf,
     /// kubectl's cache goes there, not into the user's `~/.kube`.
@@ -102,7 +102,8 @@ impl Narrator {
 impl Shell {
     fn command(&self, text: &str) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let directories = std::iter::once(self.tools.clone()).chain(std::env::split_paths(&path));
+        let tools = self.tools.iter().filter_map(|tool| tool.parent()).map(PathBuf::from);
+        let directories = tools.chain(std::env::split_paths(&path));
         let mut command = Command::new("sh");
         command
             .args(["-c", text])

@@ -42,7 +42,7 @@ impl Stage {
         let mut control_plane = ControlPlane::start(options).await;
         let shell = |person, identity| Shell {
             person,
-            tools: binary("kubectl").parent().expect("the directory of kubectl").to_owned(),
+            tools: [binary("kubectl"), env!("CARGO_BIN_EXE_cofferdam").into()],
             kubeconfig: control_plane.kubeconfig(identity),
             home: control_plane.directory().to_owned(),
         };

@@ -38,10 +38,10 @@ async fn observe(stage: &Stage) {
         .await;
     stage.wait_for_tiers(|counts| counts.observed, [6, 1, 2]).await;
     stage.admin("kubectl get isolationtiers").await;
-    stage.say("What would the strongest of them do?");
-    stage
-        .admin(r#"kubectl get isolationtier restricted -o jsonpath='{range .status.problems[*]}{.namespace}: {.message}{"\n"}{end}'"#)
-        .await;
+    stage.say(
+        "What would they do? The plan of the controller itself, and what a person should know before enforcing it:",
+    );
+    stage.admin("cofferdam plan -o table").await;
     stage.admin("kubectl get networkpolicies -A").await;
 }
 

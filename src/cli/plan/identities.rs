@@ -5,16 +5,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::snapshot::Snapshot;
-use crate::api::names::{API_VERSION, TIER_LABEL};
+use crate::api::names::{TIER_KIND, TIER_LABEL};
+use crate::policy::plan::owner_references;
 
 /// No server gives a uid that begins like this.
 const PLACEHOLDER: &str = "placeholder/";
-/// Kind of a tier.
-pub const TIER_KIND: &str = "IsolationTier";
 /// Kind of a namespace.
 pub const NAMESPACE_KIND: &str = "Namespace";
 
@@ -100,16 +99,5 @@ fn give_owners(policy: &mut NetworkPolicy, tier_uids: &BTreeMap<String, String>,
     {
         return;
     }
-    let owner = |api_version: &str, kind: &str, name: &str, uid: &str, controller| OwnerReference {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        uid: uid.to_owned(),
-        controller,
-        ..OwnerReference::default()
-    };
-    metadata.owner_references = Some(vec![
-        owner(API_VERSION, TIER_KIND, tier, tier_uid, Some(true)),
-        owner("v1", NAMESPACE_KIND, namespace, namespace_uid, None),
-    ]);
+    metadata.owner_references = Some(owner_references((tier, tier_uid), (namespace, namespace_uid)));
 }

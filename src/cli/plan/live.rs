@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::snapshot::{Snapshot, TierManifest};
 use crate::api::IsolationTier;
+use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::controller::client::{ClientError, REQUEST_DEADLINE, build_client, within_deadline};
 
 /// Why the cluster could not be read.
@@ -91,11 +92,11 @@ async fn read_all(client: &Client, dns_service: &(String, String)) -> Result<Clu
         snapshot.insert_policy(policy);
     }
     let (namespace, name) = dns_service;
-    for (namespace, name) in [(namespace.as_str(), name.as_str()), ("default", "kubernetes")] {
+    for (namespace, name) in [(namespace.as_str(), name.as_str()), API_SERVER_SERVICE] {
         let one = ListParams::default().fields(&format!("metadata.name={name}"));
         let services = Api::<Service>::namespaced(client.clone(), namespace);
         snapshot.services.extend(list("services", services, &one).await?);
-        let its = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+        let its = ListParams::default().labels(&format!("{SERVICE_NAME_LABEL}={name}"));
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
         snapshot
             .endpoint_slices

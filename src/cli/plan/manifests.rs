@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::documents::{Document, InputProblem, Place};
-use super::notes::listed;
 use super::schema_limits::exceeded_limits;
 use super::snapshot::{Snapshot, TierManifest};
+use super::wording::listed;
 use crate::api::IsolationTierSpec;
-use crate::api::names::{API_VERSION, GROUP, NAMESPACE_NAME_LABEL};
+use crate::api::names::{API_VERSION, GROUP, NAMESPACE_NAME_LABEL, TIER_KIND};
 use crate::policy::ParsedTier;
 use crate::policy::tier::unknown_fields;
 
@@ -101,7 +101,7 @@ impl Manifests {
             )]);
         };
         let namespaced = match (group_of(api_version), kind) {
-            (GROUP, "IsolationTier") | ("", "Namespace") => false,
+            (GROUP, TIER_KIND) | ("", "Namespace") => false,
             ("networking.k8s.io", "NetworkPolicy") | ("", "Service") | ("discovery.k8s.io", "EndpointSlice") => true,
             _ => {
                 *self.ignored.entry(kind.to_owned()).or_default() += 1;
@@ -113,7 +113,7 @@ impl Manifests {
             return Ok(());
         }
         match kind {
-            "IsolationTier" => self.insert_tier(object, &name.1),
+            TIER_KIND => self.insert_tier(object, &name.1),
             "Namespace" => self.insert_namespace(object, &name.1),
             "NetworkPolicy" => read(object, kind).map(|policy| self.snapshot.insert_policy(policy)),
             "Service" => read(object, kind).map(|service| self.snapshot.services.push(service)),

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::emergency;
-use super::outlook::{Counts, Outlook};
-use super::table::in_words;
+use super::outlook::Outlook;
+use super::wording::{changes_in_words, count, in_words, listed, subject};
+use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::api::{Direction, Preset};
+use crate::policy::plan::ChangeCounts;
 use crate::policy::status::tier_problems;
 use crate::policy::words;
 use crate::policy::{Governor, PolicyName, RankedTier, Unresolved, World};
-
-/// Names in a sentence at most; the table has them all.
-const MOST_NAMES: usize = 5;
 
 /// Everything worth saying, most urgent last, where a terminal shows it. `dns_service_in_files` is the DNS Service where
 /// the facts come from files.
@@ -69,7 +68,7 @@ fn missing_facts(world: &World, dns_service: &(String, String)) -> Vec<String> {
     for unresolved in policies.flat_map(|policy| &policy.unresolved) {
         if let Unresolved::Allowance { preset, .. } = unresolved {
             let (namespace, service) = match preset {
-                Preset::KubeApiServer => ("default", "kubernetes"),
+                Preset::KubeApiServer => API_SERVER_SERVICE,
                 Preset::Dns => (dns_service.0.as_str(), dns_service.1.as_str()),
                 Preset::SameNamespace => continue,
             };
@@ -80,7 +79,7 @@ fn missing_facts(world: &World, dns_service: &(String, String)) -> Vec<String> {
         format!(
             "note: a preset is resolved from Service {namespace}/{service} and its EndpointSlices; to plan from files, give them too:\n  \
              kubectl get service {service} --namespace={namespace} --output=yaml > {service}-service.yaml\n  \
-             kubectl get endpointslices --namespace={namespace} --selector=kubernetes.io/service-name={service} --output=yaml > {service}-endpoints.yaml"
+             kubectl get endpointslices --namespace={namespace} --selector={SERVICE_NAME_LABEL}={service} --output=yaml > {service}-endpoints.yaml"
         )
     });
     commands.collect()
@@ -264,9 +263,11 @@ fn by_directions<'a>(
 }
 
 fn summary(outlooks: &[Outlook<'_>]) -> String {
-    let mut counts = Counts::default();
-    for outlook in outlooks {
-        counts += outlook.changes.counts();
+    let mut total = ChangeCounts::default();
+    for counts in outlooks.iter().map(|outlook| outlook.changes.plan.counts()) {
+        total.create += counts.create;
+        total.replace += counts.replace;
+        total.delete += counts.delete;
     }
     let changing = outlooks
         .iter()
@@ -274,27 +275,10 @@ fn summary(outlooks: &[Outlook<'_>]) -> String {
         .count();
     match changing {
         0 => format!("plan: nothing changes in {}", count(outlooks.len())),
-        _ => format!("plan: {} of {} would change: {counts}", changing, count(outlooks.len())),
-    }
-}
-
-fn count(namespaces: usize) -> String {
-    match namespaces {
-        1 => String::from("1 namespace"),
-        more => format!("{more} namespaces"),
-    }
-}
-
-fn subject(names: &[&str], singular: &str, plural: &str) -> String {
-    format!("{} {}", listed(names), if names.len() == 1 { singular } else { plural })
-}
-
-/// `namespaces a, b and 7 more`.
-pub fn listed(names: &[&str]) -> String {
-    let noun = if names.len() == 1 { "namespace" } else { "namespaces" };
-    let shown = names.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(MOST_NAMES) {
-        Some(more @ 1..) => format!("{noun} {shown} and {more} more"),
-        _ => format!("{noun} {shown}"),
+        _ => format!(
+            "plan: {changing} of {} would change: {}",
+            count(outlooks.len()),
+            changes_in_words(total)
+        ),
     }
 }

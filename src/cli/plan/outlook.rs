@@ -1,8 +1,6 @@
 //! What would change, namespace by namespace: the controller's own plan, applied to what stands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::ops::AddAssign;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
@@ -11,7 +9,7 @@ use crate::api::Direction;
 use crate::policy::digest::normalise;
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::{
-    Action, Assignment, Namespace, ObservedPolicies, ObservedPolicy, Plan, PolicyName, RankedTier, World, assign,
+    Assignment, Namespace, ObservedPolicies, ObservedPolicy, Plan, PolicyName, RankedTier, World, assign,
 };
 
 /// What would become of one namespace.
@@ -40,17 +38,6 @@ pub struct Changes {
     after: BTreeMap<PolicyName, NetworkPolicy>,
     isolated_before: BTreeSet<Direction>,
     isolated_after: BTreeSet<Direction>,
-}
-
-/// How many policies are created, replaced and deleted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// Created.
-    pub create: usize,
-    /// Replaced.
-    pub replace: usize,
-    /// Deleted.
-    pub delete: usize,
 }
 
 /// Plans every namespace of a snapshot.
@@ -138,20 +125,6 @@ impl Changes {
     pub fn opens(&self) -> BTreeSet<Direction> {
         &self.isolated_before - &self.isolated_after
     }
-
-    /// How many of which.
-    pub fn counts(&self) -> Counts {
-        let create = self
-            .plan
-            .writes()
-            .filter(|write| write.action == Action::Create)
-            .count();
-        Counts {
-            create,
-            replace: self.plan.writes().count() - create,
-            delete: self.plan.removals.len(),
-        }
-    }
 }
 
 /// The directions that some policy closes for every pod, ours or anybody's.
@@ -163,40 +136,11 @@ fn isolated<'a>(policies: impl Iterator<Item = &'a NetworkPolicy>) -> BTreeSet<D
         if selector.match_labels.is_some() || selector.match_expressions.is_some() {
             continue;
         }
-        for policy_type in spec.policy_types.into_iter().flatten() {
-            match policy_type.as_str() {
-                "Ingress" => _ = isolated.insert(Direction::Ingress),
-                "Egress" => _ = isolated.insert(Direction::Egress),
-                _ => {}
-            }
-        }
+        let types = spec.policy_types.unwrap_or_default();
+        let closed = Direction::ALL
+            .into_iter()
+            .filter(|direction| types.iter().any(|word| word == direction.as_str()));
+        isolated.extend(closed);
     }
     isolated
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            ("create", self.create),
-            ("replace", self.replace),
-            ("delete", self.delete),
-        ];
-        let parts: Vec<_> = parts
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(verb, count)| format!("{verb} {count}"))
-            .collect();
-        if parts.is_empty() {
-            return formatter.write_str("none");
-        }
-        formatter.write_str(&parts.join(", "))
-    }
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.create += other.create;
-        self.replace += other.replace;
-        self.delete += other.delete;
-    }
 }

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::identities::{NAMESPACE_KIND, TIER_KIND, placeholder};
+use super::identities::{NAMESPACE_KIND, placeholder};
 use super::snapshot::Snapshot;
+use crate::api::names::TIER_KIND;
 
 /// Puts the tiers and namespaces of `files` over those of `cluster`. Those of one name stay the same object: they keep
 /// their uid and age. What only the cluster has stays, as with `kubectl apply`.

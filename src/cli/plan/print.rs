@@ -1,14 +1,16 @@
 //! A plan on stdout: as a diff, as a table, or as the policies that result.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+use super::identities::is_placeholder;
 use super::outlook::{Changes, Outlook};
-use super::presentable::{for_diff, for_output};
 use super::table::table;
+use crate::cli::write_out;
+use crate::policy::digest::normalise;
 
 /// How a plan is printed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -37,10 +39,19 @@ pub enum PrintError {
     Output(#[from] io::Error),
 }
 
+/// Metadata that says nothing about what a policy does.
+const BOOKKEEPING: [&str; 5] = [
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "uid",
+];
+
 /// Prints to stdout.
 ///
 /// # Errors
-/// When that fails, except that a reader who has seen enough (`cofferdam plan | head`) is not an error.
+/// When that fails.
 pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError> {
     let mut out = io::stdout().lock();
     let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -50,10 +61,7 @@ pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError>
         Output::Yaml => yaml(outlooks)?,
         Output::Json => format!("{:#}\n", json(outlooks)),
     };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    Ok(write_out(&mut out, &text)?)
 }
 
 fn resulting<'a>(outlooks: &'a [Outlook<'_>]) -> impl Iterator<Item = Value> + 'a {
@@ -113,6 +121,47 @@ fn yaml_or_nothing(policy: Option<&NetworkPolicy>) -> Result<String, PrintError>
     Ok(match policy {
         Some(policy) => serde_saphyr::to_string(&for_diff(policy))?,
         None => String::new(),
+    })
+}
+
+/// For a diff: owners that do not exist yet are named without their uid.
+fn for_diff(policy: &NetworkPolicy) -> Value {
+    let mut object = without_bookkeeping(policy);
+    let owners = object
+        .pointer_mut("/metadata/ownerReferences")
+        .and_then(Value::as_array_mut);
+    for owner in owners.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if owner.get("uid").and_then(Value::as_str).is_some_and(is_placeholder) {
+            owner.remove("uid");
+        }
+    }
+    object
+}
+
+/// For another program: owners that do not exist yet are left out together, since an API server refuses an owner
+/// without a uid, and one of the two alone would be collected with its owner.
+fn for_output(policy: &NetworkPolicy) -> Value {
+    let mut object = without_bookkeeping(policy);
+    let owners = policy.metadata.owner_references.iter().flatten();
+    let unknown = owners.into_iter().any(|owner| is_placeholder(&owner.uid));
+    if let Some(metadata) = object["metadata"].as_object_mut().filter(|_| unknown) {
+        metadata.remove("ownerReferences");
+    }
+    object
+}
+
+fn without_bookkeeping(policy: &NetworkPolicy) -> Value {
+    // The types hold only strings, numbers and string-keyed maps, which always serialise.
+    let mut metadata = serde_json::to_value(&policy.metadata).unwrap_or_default();
+    if let Some(fields) = metadata.as_object_mut() {
+        fields.retain(|field, _| !BOOKKEEPING.contains(&field.as_str()));
+    }
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        // What the server defaults is no difference.
+        "spec": normalise(policy.spec.clone().unwrap_or_default()),
     })
 }
 

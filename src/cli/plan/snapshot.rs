@@ -8,6 +8,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
+use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::policy::{ApiServerFacts, DnsFacts, Fact, Facts, Namespace, ParsedTier};
 
 /// A cluster at one moment.
@@ -33,9 +34,6 @@ pub struct TierManifest {
     /// Its raw spec.
     pub spec: Value,
 }
-
-/// The label by which an EndpointSlice names its Service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 impl Snapshot {
     /// Adds a policy to its namespace.
@@ -63,18 +61,12 @@ impl Snapshot {
     /// What the presets resolve from.
     pub fn facts(&self, dns_service: &(String, String)) -> Facts {
         let (namespace, name) = dns_service;
-        Facts {
-            dns: Fact::<DnsFacts>::read(
-                namespace,
-                name,
-                self.service(namespace, name),
-                &self.slices_of(namespace, name),
-            ),
-            api_server: Fact::<ApiServerFacts>::read(
-                self.service("default", "kubernetes"),
-                &self.slices_of("default", "kubernetes"),
-            ),
-        }
+        let (service, slices) = (self.service(namespace, name), self.slices_of(namespace, name));
+        let dns = Fact::<DnsFacts>::read(namespace, name, service, &slices);
+        let (namespace, name) = API_SERVER_SERVICE;
+        let (service, slices) = (self.service(namespace, name), self.slices_of(namespace, name));
+        let api_server = Fact::<ApiServerFacts>::read(service, &slices);
+        Facts { dns, api_server }
     }
 
     fn service(&self, namespace: &str, name: &str) -> Option<&Service> {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::outlook::{Changes, Counts, Outlook};
-use crate::api::{Direction, Mode};
+use super::outlook::{Changes, Outlook};
+use super::wording::{changes_in_words, in_words};
+use crate::api::Mode;
+use crate::policy::plan::ChangeCounts;
 use crate::policy::{Governor, ParsedTier, PolicyName, RankedTier};
 
 const HEADER: [&str; 5] = ["NAMESPACE", "TIER", "MODE", "CHANGES", "REASONS"];
@@ -35,7 +37,7 @@ fn rows_of(outlook: &Outlook<'_>) -> Vec<[String; 5]> {
         Some(governor) => (governor.tier.identity().name.to_string(), mode_of(governor)),
         None => (String::from("-"), "-"),
     };
-    let changes = outlook.changes.counts().to_string();
+    let changes = changes_in_words(outlook.changes.plan.counts());
     let mut rows = vec![[
         namespace.clone(),
         tier,
@@ -44,10 +46,13 @@ fn rows_of(outlook: &Outlook<'_>) -> Vec<[String; 5]> {
         reasons(outlook).join("; "),
     ]];
     for (shadow, changes) in &outlook.shadows {
-        let would = match changes.counts() {
-            none if none == Counts::default() => none.to_string(),
-            counts => format!("would {counts}"),
+        let counts = changes.plan.counts();
+        let would = if counts == ChangeCounts::default() {
+            ""
+        } else {
+            "would "
         };
+        let would = format!("{would}{}", changes_in_words(counts));
         let tier = shadow.tier.identity().name.to_string();
         let reasons = reasons_of(changes).join("; ");
         rows.push([namespace.clone(), tier, mode_of(shadow).to_owned(), would, reasons]);
@@ -116,16 +121,4 @@ fn reasons_of(changes: &Changes) -> Vec<String> {
         reasons.push(format!("{} waits for an allowance to resolve", in_words(&waiting)));
     }
     reasons
-}
-
-/// `Ingress and Egress`.
-pub fn in_words(directions: &BTreeSet<Direction>) -> String {
-    let words: Vec<_> = directions
-        .iter()
-        .map(|direction| match direction {
-            Direction::Ingress => "Ingress",
-            Direction::Egress => "Egress",
-        })
-        .collect();
-    words.join(" and ")
 }

@@ -29,7 +29,7 @@ impl Cache {
         self.change_world(|state| {
             _ = state
                 .tiers
-                .insert(tier.metadata.name.clone().unwrap_or_default(), known)
+                .insert(tier.metadata.name.clone().unwrap_or_default(), known);
         })
     }
 
@@ -39,7 +39,7 @@ impl Cache {
     }
 
     /// These are all tiers.
-    pub(in crate::controller) fn tiers_listed(&self, tiers: Vec<DynamicObject>) -> Vec<String> {
+    pub(in crate::controller) fn tiers_listed(&self, tiers: &[DynamicObject]) -> Vec<String> {
         let known = tiers
             .iter()
             .map(|tier| (tier.metadata.name.clone().unwrap_or_default(), KnownTier::read(tier)));

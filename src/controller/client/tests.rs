@@ -75,6 +75,10 @@ fn get_of_a_namespace(code: ResponseCode) -> ApiCall {
     }
 }
 
+fn is_past_deadline(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Service(cause) if cause.is::<Elapsed>())
+}
+
 #[tokio::test]
 async fn requests_are_counted_with_their_answer_and_sent_once() {
     let (calls, record) = recorder();

@@ -16,14 +16,14 @@ fn milliseconds(count: u64) -> Duration {
 
 #[test]
 fn serves_by_class_then_by_turn() {
-    use Class::{Audit, Change, Drift, Unprotected};
+    use Class::{Change, Drift, Unprotected};
     type Pushes = &'static [(&'static str, Class)];
     let cases: [(&str, Pushes, &[&str]); 6] = [
         ("turn", &[("b", Change), ("a", Change), ("c", Change)], &["b", "a", "c"]),
         (
             "class",
-            &[("a", Audit), ("b", Change), ("c", Drift), ("d", Unprotected)],
-            &["d", "c", "b", "a"],
+            &[("a", Change), ("b", Drift), ("c", Unprotected)],
+            &["c", "b", "a"],
         ),
         (
             "again, same class",
@@ -32,12 +32,12 @@ fn serves_by_class_then_by_turn() {
         ),
         (
             "again, worse class",
-            &[("a", Drift), ("b", Drift), ("a", Audit)],
+            &[("a", Drift), ("b", Drift), ("a", Change)],
             &["a", "b"],
         ),
         (
             "again, better class",
-            &[("a", Audit), ("b", Change), ("a", Drift)],
+            &[("a", Change), ("b", Change), ("a", Drift)],
             &["a", "b"],
         ),
         (
@@ -66,13 +66,13 @@ fn what_is_not_due_blocks_nothing_and_is_never_made_later() {
     let now = Instant::now();
     let mut queue = Queue::default();
     queue.push("later", Class::Unprotected, now + milliseconds(20), now);
-    queue.push("now", Class::Audit, now, now);
+    queue.push("now", Class::Change, now, now);
     assert_eq!(queue.next_due(now), Some(now));
-    assert_eq!(queue.pop(now), ready("now", Class::Audit, now));
+    assert_eq!(queue.pop(now), ready("now", Class::Change, now));
     assert_eq!(queue.pop(now), Popped::NotBefore(now + milliseconds(20)));
 
-    queue.push("later", Class::Audit, now + milliseconds(5), now + milliseconds(1));
-    queue.push("later", Class::Audit, now + milliseconds(90), now + milliseconds(2));
+    queue.push("later", Class::Change, now + milliseconds(5), now + milliseconds(1));
+    queue.push("later", Class::Change, now + milliseconds(90), now + milliseconds(2));
     assert_eq!(queue.next_due(now), Some(now + milliseconds(5)));
     assert_eq!(
         queue.pop(now + milliseconds(4)),
@@ -90,16 +90,14 @@ fn a_push_during_a_flight_waits_for_its_end() {
     let mut queue = Queue::default();
     queue.push("a", Class::Change, now, now);
     queue.pop(now);
-    queue.push("a", Class::Audit, later, later);
+    queue.push("a", Class::Change, later, later);
     queue.push("a", Class::Drift, later + milliseconds(1), later + milliseconds(1));
     assert_eq!(queue.pop(later), Popped::Empty);
-    assert_eq!(queue.in_flight(), 1);
 
     queue.succeeded(&"a");
     assert_eq!(queue.pop(later), ready("a", Class::Drift, later));
     queue.succeeded(&"a");
     assert_eq!(queue.pop(later), Popped::Empty);
-    assert_eq!(queue.in_flight(), 0);
 }
 
 #[test]
@@ -156,64 +154,18 @@ fn a_push_during_a_failing_flight_is_not_held_back() {
     assert_eq!(queue.pop(now), ready("a", Class::Drift, now));
 }
 
-#[test]
-fn a_removed_key_is_forgotten_wherever_it_is() {
-    let now = Instant::now();
-    let mut queue = Queue::default();
-    queue.push("delayed", Class::Drift, now + milliseconds(9), now);
-    queue.push("ready", Class::Drift, now, now);
-    queue.push("behind", Class::Drift, now, now);
-    queue.push("flying", Class::Unprotected, now, now);
-    assert_eq!(queue.pop(now), ready("flying", Class::Unprotected, now));
-    queue.push("flying", Class::Drift, now, now);
-    for key in ["delayed", "ready", "flying", "unknown"] {
-        queue.remove(&key);
-    }
-    queue.retry(&"flying", Class::Drift, now);
-    queue.retry(&"unknown", Class::Drift, now);
-    assert_eq!(queue.pop(now), ready("behind", Class::Drift, now));
-    assert_eq!(queue.pop(now), Popped::Empty);
-
-    // A namespace of the same name that comes back during the flight is a new one.
-    queue.remove(&"behind");
-    queue.push("behind", Class::Change, now, now);
-    queue.retry(&"behind", Class::Unprotected, now);
-    assert_eq!(queue.pop(now), ready("behind", Class::Change, now));
-}
-
-#[test]
-fn counts_what_waits_by_class() {
-    let now = Instant::now();
-    let mut queue = Queue::default();
-    queue.push("a", Class::Drift, now, now);
-    queue.push("b", Class::Audit, now + milliseconds(1), now);
-    queue.push("c", Class::Audit, now, now);
-    queue.push("c", Class::Change, now, now);
-    let expected = [
-        (Class::Unprotected, 0),
-        (Class::Drift, 1),
-        (Class::Change, 1),
-        (Class::Audit, 1),
-    ];
-    assert_eq!(queue.len_by_class(), expected);
-    queue.pop(now);
-    queue.remove(&"b");
-    let left: usize = queue.len_by_class().iter().map(|(_, count)| count).sum();
-    assert_eq!(left, 1);
-}
-
 /// What the queue is meant to be, by linear search.
 #[derive(Default)]
 struct Model {
     waiting: Vec<(u8, Request, u64)>,
-    flying: Vec<(u8, Instant, Option<Request>, bool)>,
+    flying: Vec<(u8, Instant, Option<Request>)>,
     failures: HashMap<u8, u32>,
     turns: u64,
 }
 
 impl Model {
     fn push(&mut self, key: u8, asked: Request) {
-        if let Some((_, _, again, _)) = self.flying.iter_mut().find(|flight| flight.0 == key) {
+        if let Some((_, _, again)) = self.flying.iter_mut().find(|flight| flight.0 == key) {
             *again = Some(again.map_or(asked, |again| again.merged(asked)));
             return;
         }
@@ -236,7 +188,7 @@ impl Model {
             return first.map_or(Popped::Empty, Popped::NotBefore);
         };
         self.waiting.retain(|waiting| waiting.0 != key);
-        self.flying.push((key, request.since, None, false));
+        self.flying.push((key, request.since, None));
         Popped::Ready {
             key,
             class: request.class,
@@ -248,8 +200,8 @@ impl Model {
         let Some(index) = self.flying.iter().position(|flight| flight.0 == key) else {
             return;
         };
-        let (_, since, again, removed) = self.flying.remove(index);
-        if let Some((class, now)) = failed.filter(|_| !removed) {
+        let (_, since, again) = self.flying.remove(index);
+        if let Some((class, now)) = failed {
             let failures = self.failures.entry(key).or_insert(0);
             *failures += 1;
             let due = now + back_off(&key, *failures);
@@ -257,14 +209,6 @@ impl Model {
         }
         if let Some(again) = again {
             self.push(key, again);
-        }
-    }
-
-    fn remove(&mut self, key: u8) {
-        self.waiting.retain(|waiting| waiting.0 != key);
-        self.failures.remove(&key);
-        for flight in self.flying.iter_mut().filter(|flight| flight.0 == key) {
-            (flight.2, flight.3) = (None, true);
         }
     }
 }
@@ -275,9 +219,7 @@ enum Step {
     Pop,
     Wait(u64),
     Succeeded(u8),
-    Done(u8),
     Retry(u8, Class),
-    Remove(u8),
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -288,9 +230,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Pop),
         2 => (0..120_u64).prop_map(Step::Wait),
         2 => key().prop_map(Step::Succeeded),
-        1 => key().prop_map(Step::Done),
         2 => (key(), class()).prop_map(|(key, class)| Step::Retry(key, class)),
-        1 => key().prop_map(Step::Remove),
     ]
 }
 
@@ -314,26 +254,13 @@ proptest! {
                     model.failures.remove(&key);
                     model.land(key, None);
                 }
-                Step::Done(key) => {
-                    queue.done(&key);
-                    model.land(key, None);
-                }
                 Step::Retry(key, class) => {
                     queue.retry(&key, class, now);
                     model.land(key, Some((class, now)));
                 }
-                Step::Remove(key) => {
-                    queue.remove(&key);
-                    model.remove(key);
-                }
             }
             let first = model.waiting.iter().map(|(_, request, _)| request.due.max(now)).min();
             prop_assert_eq!(queue.next_due(now), first);
-            prop_assert_eq!(queue.in_flight(), model.flying.len());
-            for (class, count) in queue.len_by_class() {
-                let waiting = model.waiting.iter().filter(|(_, request, _)| request.class == class);
-                prop_assert_eq!(count, waiting.count());
-            }
         }
     }
 }
@@ -344,21 +271,20 @@ proptest! {
 fn serves_ten_thousand_keys() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    for round in [Class::Audit, Class::Change, Class::Drift] {
+    for round in [Class::Change, Class::Drift] {
         for key in 0..10_000_u32 {
             queue.push(key, round, now + milliseconds(u64::from(key % 7)), now);
         }
     }
-    let mut served = 0;
+    let mut served = BTreeMap::<u32, u32>::new();
     while let Popped::Ready { key, .. } = queue.pop(now + milliseconds(7)) {
-        if key % 10 == 0 {
+        let times = served.entry(key).or_default();
+        *times += 1;
+        if key % 10 == 0 && *times == 1 {
             queue.push(key, Class::Drift, now, now);
         }
         queue.succeeded(&key);
-        served += 1;
-        if key % 10 == 0 {
-            queue.remove(&key);
-        }
     }
-    assert_eq!(served, 10_000);
+    assert_eq!(served.len(), 10_000);
+    assert_eq!(served.values().sum::<u32>(), 11_000);
 }

@@ -15,11 +15,11 @@ async fn hands_out_what_is_due_and_waits_for_the_rest() {
     let queue = WorkQueue::new();
     let start = now();
     queue.push("soon", Class::Change, start + milliseconds(20));
-    queue.push("now", Class::Audit, start);
+    queue.push("now", Class::Change, start);
     let ticket = queue.next().await.unwrap();
     assert_eq!(
         (*ticket.key(), ticket.class(), ticket.queued_since()),
-        ("now", Class::Audit, start)
+        ("now", Class::Change, start)
     );
     ticket.succeeded();
     assert_eq!(now(), start);
@@ -28,7 +28,6 @@ async fn hands_out_what_is_due_and_waits_for_the_rest() {
     assert!(now() >= start + milliseconds(20) && now() < start + milliseconds(23));
     ticket.succeeded();
     assert!(queue.next().now_or_never().is_none());
-    assert_eq!(queue.in_flight(), 0);
 }
 
 /// A worker that takes one key and works on it for so long; gives the key and when it got it.
@@ -113,11 +112,11 @@ async fn a_ticket_without_a_word_is_retried() {
     let ticket = queue.next().await.unwrap();
     assert!(now() > start + milliseconds(30), "after a back-off");
     assert_eq!((ticket.class(), ticket.queued_since()), (Class::Drift, start));
-    ticket.retry(Class::Audit);
+    ticket.retry(Class::Change);
     let ticket = queue.next().await.unwrap();
     assert!(now() > start + milliseconds(100), "a longer one");
-    assert_eq!(ticket.class(), Class::Audit);
-    ticket.done();
+    assert_eq!(ticket.class(), Class::Change);
+    ticket.succeeded();
     assert!(queue.next().now_or_never().is_none());
 }
 
@@ -132,7 +131,6 @@ async fn a_push_during_a_flight_reaches_a_sleeping_worker() {
         async move { queue.next().await.map(|ticket| ticket.class()) }
     });
     tokio::time::sleep(milliseconds(1)).await;
-    assert_eq!(queue.in_flight(), 1);
     ticket.succeeded();
     assert_eq!(sleeps.await.unwrap(), Some(Class::Drift));
 }
@@ -191,7 +189,7 @@ async fn many_workers_serve_every_push() {
     }
     let all_seen = async {
         let behind = |key: usize| seen[key].load(Ordering::SeqCst) != 20;
-        while (0..KEYS).any(behind) || queue.in_flight() > 0 {
+        while (0..KEYS).any(behind) || !flying.lock().unwrap().is_empty() {
             tokio::time::sleep(milliseconds(1)).await;
         }
     };

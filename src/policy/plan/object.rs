@@ -6,10 +6,10 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{Action, Write};
-use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_LABEL};
+use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_KIND, TIER_LABEL};
+use crate::policy::Namespace;
 use crate::policy::drift::Written;
 use crate::policy::observed::ForeignMetadata;
-use crate::policy::{Namespace, TierIdentity};
 
 impl Write {
     /// The complete object. Labels come from a fixed list, never from tier or namespace: a copied tracking
@@ -37,7 +37,10 @@ impl Write {
                 namespace: Some(namespace.name.clone()),
                 labels: Some(labels),
                 annotations: Some(annotations),
-                owner_references: Some(owners(&self.tier, namespace)),
+                owner_references: Some(owner_references(
+                    (&self.tier.name, &self.tier.uid),
+                    (&namespace.name, &namespace.uid),
+                )),
                 finalizers: (!foreign.finalizers.is_empty()).then_some(foreign.finalizers),
                 uid,
                 resource_version,
@@ -56,24 +59,27 @@ impl Write {
     }
 }
 
-/// The tier, and the namespace itself: the garbage collector deletes only what has no owner left, so deleting
+/// The tier and the namespace itself, each by name and uid: the garbage collector deletes only what has no owner left, so deleting
 /// the tier, in whichever cascade mode, or the CRD leaves the policy in place. `blockOwnerDeletion` stays
 /// unset: OwnerReferencesPermissionEnforcement would refuse it.
-fn owners(tier: &TierIdentity, namespace: &Namespace) -> Vec<OwnerReference> {
+pub fn owner_references(
+    (tier_name, tier_uid): (&str, &str),
+    (namespace, namespace_uid): (&str, &str),
+) -> Vec<OwnerReference> {
     vec![
         OwnerReference {
             api_version: API_VERSION.to_owned(),
-            kind: String::from("IsolationTier"),
-            name: tier.name.to_string(),
-            uid: tier.uid.to_string(),
+            kind: TIER_KIND.to_owned(),
+            name: tier_name.to_owned(),
+            uid: tier_uid.to_owned(),
             controller: Some(true),
             block_owner_deletion: None,
         },
         OwnerReference {
             api_version: String::from("v1"),
             kind: String::from("Namespace"),
-            name: namespace.name.clone(),
-            uid: namespace.uid.clone(),
+            name: namespace.to_owned(),
+            uid: namespace_uid.to_owned(),
             ..OwnerReference::default()
         },
     ]

@@ -52,7 +52,7 @@ impl Wanted<'_> {
         if self.live.is_some() {
             return true;
         }
-        if self.name.baseline_direction().is_none() {
+        if !self.name.is_base() {
             // An extra only adds to its base.
             return false;
         }

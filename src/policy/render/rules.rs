@@ -49,20 +49,20 @@ impl Rule {
         })
     }
 
-    fn peers(first: NetworkPolicyPeer, more: Vec<NetworkPolicyPeer>) -> Option<Vec<NetworkPolicyPeer>> {
-        Some([vec![first], more].concat())
+    fn peers(first: NetworkPolicyPeer, more: Vec<NetworkPolicyPeer>) -> Vec<NetworkPolicyPeer> {
+        [vec![first], more].concat()
     }
 
     pub(super) fn into_ingress(self) -> NetworkPolicyIngressRule {
         NetworkPolicyIngressRule {
-            from: Self::peers(self.first_peer, self.more_peers),
+            from: Some(Self::peers(self.first_peer, self.more_peers)),
             ports: Some(self.ports),
         }
     }
 
     pub(super) fn into_egress(self) -> NetworkPolicyEgressRule {
         NetworkPolicyEgressRule {
-            to: Self::peers(self.first_peer, self.more_peers),
+            to: Some(Self::peers(self.first_peer, self.more_peers)),
             ports: Some(self.ports),
         }
     }

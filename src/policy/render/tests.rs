@@ -213,7 +213,11 @@ fn what_is_unresolved_is_left_out_and_named() {
             looked_for: looked_for.clone(),
         }]
     };
-    assert_eq!(unresolved("cofferdam-baseline-egress"), missing("dns", Preset::Dns));
+    // The base closes the direction for the extra's pods too.
+    assert_eq!(
+        unresolved("cofferdam-baseline-egress"),
+        [missing("api", Preset::KubeApiServer), missing("dns", Preset::Dns)].concat()
+    );
     assert_eq!(
         unresolved("cofferdam-allow-api-egress"),
         missing("api", Preset::KubeApiServer)

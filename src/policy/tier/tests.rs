@@ -26,7 +26,7 @@ fn the_smallest_tier_closes_both_directions_and_lets_nothing_through() {
     let ParsedTier::Whole(tier) = tier("t", json!({})) else {
         panic!("it is valid")
     };
-    assert_eq!(tier.isolate, both_directions());
+    assert_eq!(tier.isolate, Direction::ALL.into());
     assert_eq!(
         (tier.claim.precedence, tier.mode, tier.allow.len()),
         (0, Mode::Enforce, 0)

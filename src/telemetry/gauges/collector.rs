@@ -12,6 +12,7 @@ use super::{
     TierGauges,
 };
 use crate::api::NamespaceCounts;
+use crate::policy::DriftKind;
 use crate::telemetry::metrics::PREFIX;
 
 /// Turns a snapshot into metrics at each scrape.
@@ -76,7 +77,7 @@ impl GaugeCollector {
                 target_namespace,
                 kind,
             } = drift;
-            ([tier.as_str(), target_namespace.as_str(), *kind], 1.0)
+            ([tier.as_str(), target_namespace.as_str(), kind.as_str()], 1.0)
         });
         [
             self.namespace_drift.with(shown),
@@ -174,22 +175,13 @@ impl TierGauges {
         .map(|(state, count)| ([self.tier.as_str(), state], count as f64))
     }
 
-    fn policy_samples(&self) -> [([&str; 2], f64); 5] {
-        let PolicyCounts {
-            in_sync,
-            missing,
-            modified,
-            disowned,
-            surplus,
-        } = self.policies;
-        [
-            ("in_sync", in_sync),
-            ("missing", missing),
-            ("modified", modified),
-            ("disowned", disowned),
-            ("surplus", surplus),
-        ]
-        .map(|(state, count)| ([self.tier.as_str(), state], number(count)))
+    fn policy_samples(&self) -> impl Iterator<Item = ([&str; 2], f64)> {
+        let PolicyCounts { in_sync, drifted } = &self.policies;
+        let of_kind = |kind: DriftKind| (kind.as_str(), drifted.get(&kind).copied().unwrap_or_default());
+        [("in_sync", *in_sync)]
+            .into_iter()
+            .chain(DriftKind::ALL.map(of_kind))
+            .map(|(state, count)| ([self.tier.as_str(), state], number(count)))
     }
 }
 

@@ -23,7 +23,7 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
         .collect()
 }
 
-fn drift(tier: &str, namespace: &str, kind: &'static str) -> DriftedNamespace {
+fn drift(tier: &str, namespace: &str, kind: DriftKind) -> DriftedNamespace {
     DriftedNamespace {
         tier: tier.into(),
         target_namespace: namespace.into(),
@@ -59,10 +59,11 @@ fn exports_the_state_of_each_tier() {
         },
         policies: PolicyCounts {
             in_sync: 6,
-            missing: 7,
-            modified: 8,
-            disowned: 9,
-            surplus: 10,
+            drifted: BTreeMap::from([
+                (DriftKind::Missing, 7),
+                (DriftKind::Modified, 8),
+                (DriftKind::Surplus, 10),
+            ]),
         },
         drift_oldest: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
     };
@@ -88,7 +89,7 @@ fn exports_the_state_of_each_tier() {
         r#"cofferdam_policies{tier="restricted",state="in_sync"} 6"#,
         r#"cofferdam_policies{tier="restricted",state="missing"} 7"#,
         r#"cofferdam_policies{tier="restricted",state="modified"} 8"#,
-        r#"cofferdam_policies{tier="restricted",state="disowned"} 9"#,
+        r#"cofferdam_policies{tier="restricted",state="disowned"} 0"#,
         r#"cofferdam_policies{tier="restricted",state="surplus"} 10"#,
         r#"cofferdam_policies{tier="",state="retained"} 11"#,
         r#"cofferdam_drift_oldest_timestamp_seconds{tier="restricted"} 1.5"#,
@@ -155,11 +156,11 @@ fn a_timestamp_is_absent_while_nothing_applies() {
 #[test]
 fn the_series_of_drifted_namespaces_are_bounded_and_stable() {
     let drifted = vec![
-        drift("b", "shop", "missing"),
-        drift("a", "web", "modified"),
-        drift("a", "shop", "missing"),
-        drift("a", "shop", "missing"), // two policies of one namespace
-        drift("a", "shop", "disowned"),
+        drift("b", "shop", DriftKind::Missing),
+        drift("a", "web", DriftKind::Modified),
+        drift("a", "shop", DriftKind::Missing),
+        drift("a", "shop", DriftKind::Missing), // two policies of one namespace
+        drift("a", "shop", DriftKind::Disowned),
     ];
     let snapshot = GaugeSnapshot {
         drifted,

@@ -21,8 +21,8 @@ fn tiers(names: &[&str]) -> BTreeSet<String> {
 fn full() -> Metrics {
     let metrics = Metrics::new(KNOWN).unwrap();
     metrics.tiers_changed(&tiers(&["open"]));
-    metrics.drift_detected("open", "missing");
-    metrics.drift_corrected("open", "missing", Some(Duration::from_millis(3)));
+    metrics.drift_detected("open", DriftKind::Missing);
+    metrics.drift_corrected("open", DriftKind::Missing, Duration::from_millis(3));
     metrics.protected("open", Duration::from_millis(3));
     metrics.reconciled("namespace", ReconcileResult::Success, Duration::from_millis(1));
     metrics.reconcile_failed("namespace", "conflict");
@@ -37,7 +37,7 @@ fn full() -> Metrics {
         drifted: vec![DriftedNamespace {
             tier: "open".into(),
             target_namespace: "shop".into(),
-            kind: "missing",
+            kind: DriftKind::Missing,
         }],
         ..GaugeSnapshot::default()
     };
@@ -71,6 +71,7 @@ fn is_named_as_documented() {
         "cofferdam_drift_detected_total",
         "cofferdam_drift_heal_duration_seconds",
         "cofferdam_drift_oldest_timestamp_seconds",
+        "cofferdam_leader",
         "cofferdam_namespace_drift",
         "cofferdam_namespace_drift_omitted",
         "cofferdam_namespaces",
@@ -167,8 +168,8 @@ fn only_live_tiers_are_label_values() {
     let metrics = Metrics::new(KNOWN).unwrap();
     let mentions = |tier: &str| metrics.encode().unwrap().contains(&format!("tier=\"{tier}\""));
     let report = |tier: &str| {
-        metrics.drift_detected(tier, "missing");
-        metrics.drift_corrected(tier, "missing", None);
+        metrics.drift_detected(tier, DriftKind::Missing);
+        metrics.drift_corrected(tier, DriftKind::Missing, Duration::from_millis(1));
         metrics.protected(tier, Duration::from_secs(1));
     };
     report("forged");
@@ -193,7 +194,7 @@ fn only_live_tiers_are_label_values() {
 fn tiers_that_stay_keep_their_counts() {
     let metrics = Metrics::new(KNOWN).unwrap();
     metrics.tiers_changed(&tiers(&["open"]));
-    metrics.drift_detected("open", "missing");
+    metrics.drift_detected("open", DriftKind::Missing);
     metrics.tiers_changed(&tiers(&["open", "restricted"]));
     assert_eq!(
         lines(&metrics)[r#"cofferdam_drift_detected_total{kind="missing",tier="open"}"#],

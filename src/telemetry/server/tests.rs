@@ -1,9 +1,6 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
-use std::time::Instant;
-
-use tokio::task::JoinHandle;
 
 use super::*;
 use crate::telemetry::metrics::KnownSeries;
@@ -11,8 +8,6 @@ use crate::telemetry::metrics::KnownSeries;
 struct Running {
     address: SocketAddr,
     missing: Arc<Mutex<Vec<String>>>,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<()>>,
 }
 
 async fn running() -> Running {
@@ -24,16 +19,8 @@ async fn running() -> Running {
         Arc::new(move || missing.lock().unwrap().clone())
     };
     let metrics = Arc::new(Metrics::new(KnownSeries::default()).unwrap());
-    let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(serve(listener, metrics, ask, async {
-        let _ = stopped.await;
-    }));
-    Running {
-        address,
-        missing,
-        stop,
-        server,
-    }
+    tokio::spawn(serve(listener, metrics, ask));
+    Running { address, missing }
 }
 
 /// The whole answer to a GET: status line, headers and body.
@@ -73,16 +60,4 @@ async fn is_alive_even_when_it_is_not_ready() {
     assert!(missing.iter().all(|what| answer.contains(what)), "{answer}");
     assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
     assert!(ask(running.address, "/").await.starts_with("HTTP/1.1 404 "));
-}
-
-#[tokio::test]
-async fn stops_when_told_though_a_client_says_nothing() {
-    let running = running().await;
-    let _silent = TcpStream::connect(running.address).unwrap();
-    assert!(ask(running.address, "/livez").await.ends_with("ok\n"));
-    let start = Instant::now();
-    running.stop.send(()).unwrap();
-    running.server.await.unwrap().unwrap();
-    assert!(start.elapsed() < GRACE + Duration::from_secs(2));
-    assert!(TcpStream::connect(running.address).is_err());
 }

@@ -151,8 +151,9 @@ impl Drop for Controller {
     }
 }
 
+/// GET on a loopback port: status and body.
 // By hand, because a client with a pool would keep a connection open across SIGSTOP and SIGTERM.
-fn http_get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+pub fn http_get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     // 1.0: the answer ends where the connection does, never in chunks.

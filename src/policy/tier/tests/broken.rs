@@ -37,7 +37,7 @@ fn a_claim_that_cannot_be_read_is_none() {
         let tier = broken(spec.clone());
         assert_eq!(
             (tier.claim, tier.mode, tier.isolate),
-            (None, Some(Mode::Enforce), both_directions()),
+            (None, Some(Mode::Enforce), Direction::ALL.into()),
             "{spec}"
         );
     }
@@ -57,7 +57,7 @@ fn directions_that_cannot_be_read_are_both() {
     for isolate in [json!("Ingress"), json!(["Ingres"]), json!([])] {
         assert_eq!(
             broken(json!({"isolate": isolate})).isolate,
-            both_directions(),
+            Direction::ALL.into(),
             "{isolate}"
         );
     }
@@ -71,7 +71,7 @@ fn a_spec_that_is_no_object_is_broken_in_everything() {
         };
         assert_eq!(
             (tier.claim, tier.mode, tier.isolate),
-            (None, None, both_directions()),
+            (None, None, Direction::ALL.into()),
             "{spec}"
         );
     }
