@@ -1,6 +1,7 @@
 //! The controller: watches into caches, namespaces through a queue, plans from the core, writes, reports.
 //!
-//! Reading order: [`run`] here, then `reconcile` (one namespace: look, plan, confirm, write, remember), `apply`
+//! Reading order: [`run`] here, then `reconcile` (one namespace: look, plan, confirm, write, remember), `visit` (what
+//! of that needs no request), `apply`
 //! (the only writer), `watches` and `cache` (what is known), `report` (what is said).
 
 mod apply;
@@ -17,6 +18,7 @@ mod queue;
 mod readable;
 mod reconcile;
 mod report;
+mod visit;
 mod watches;
 mod work;
 

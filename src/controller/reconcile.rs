@@ -7,17 +7,17 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
 use super::apply::Writer;
-use super::cache::{Cache, View};
+use super::cache::Cache;
 use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
 use super::report::Reporter;
+use super::visit::Visit;
 use super::work::Ticket;
+use crate::policy::Plan;
 use crate::policy::attribution::explain;
-use crate::policy::plan::{plan_assigned, plan_governed};
-use crate::policy::record::{Failure, Outcome, Shadow};
-use crate::policy::{Assignment, NamespaceRecord, Plan, PolicyName, assign};
+use crate::policy::record::{Failure, Outcome};
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
 /// What a worker needs.
@@ -40,6 +40,15 @@ struct Confirmation {
 /// The value of the label `controller`.
 pub(super) const CONTROLLER: &str = "namespace";
 
+impl Confirmation {
+    /// The watches are behind, or the read was no answer: nothing else may bring another look about.
+    fn in_outcome(self, mut outcome: Outcome) -> Outcome {
+        outcome.look_again |= !self.all_confirmed;
+        outcome.failure = outcome.failure.or(self.failure);
+        outcome
+    }
+}
+
 impl Reconciler {
     /// Brings one namespace to what its tier wants.
     pub(super) async fn reconcile(&self, ticket: Ticket<String>) {
@@ -47,39 +56,14 @@ impl Reconciler {
         let Some(view) = self.cache.view(ticket.key()) else {
             return self.forget(ticket);
         };
-        let record = self.ledger.get(ticket.key());
-        let assignment = assign(&view.world, &view.namespace, &view.observed, record.as_deref());
-        if assignment
-            .governor
-            .tier()
-            .map(|governor| &*governor.tier.identity().uid)
-            == view.ending.as_deref()
-            && view.ending.is_some()
-        {
-            // What that means for this namespace comes with the tier's event.
+        let visit = Visit::of(&view, self.ledger.get(ticket.key()));
+        if visit.waits_for_its_tier() {
             return ticket.succeeded();
         }
-        let planned = plan_assigned(
-            &view.world,
-            &assignment,
-            &view.namespace,
-            &view.observed,
-            current(&view, record.as_deref()),
-        );
-        let (plan, confirmation) = self.confirm(&view, record.as_deref(), planned).await;
-        let mut outcome = self.writer.apply(&self.cache, &view.namespace, &plan).await;
-        // The watches are behind, or the read was no answer: nothing else may bring another look about.
-        outcome.look_again |= !confirmation.all_confirmed;
-        outcome.failure = outcome.failure.or(confirmation.failure);
-        self.tell(
-            &view,
-            &assignment,
-            record.as_deref(),
-            &plan,
-            &outcome,
-            ticket.queued_since(),
-        );
-        self.remember(&view, &assignment, record.as_deref(), &plan, &outcome);
+        let (plan, confirmation) = self.confirm(&visit, visit.plan()).await;
+        let outcome = confirmation.in_outcome(self.writer.apply(&self.cache, &view.namespace, &plan).await);
+        self.tell(&visit, &plan, &outcome, ticket.queued_since());
+        self.remember(&visit, &plan, &outcome);
         self.finish(ticket, &outcome, started.elapsed());
     }
 
@@ -91,7 +75,7 @@ impl Reconciler {
     }
 
     /// Where a direction would be opened, keeps only the removals that a consistent read confirms.
-    async fn confirm(&self, view: &View, record: Option<&NamespaceRecord>, mut plan: Plan) -> (Plan, Confirmation) {
+    async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan) -> (Plan, Confirmation) {
         if !plan.opens_a_direction() {
             return (
                 plan,
@@ -101,81 +85,55 @@ impl Reconciler {
                 },
             );
         }
-        let (confirmed, failure) = match plan_from_consistent_read(&self.client, view, record).await {
-            Ok(confirmed) => (confirmed.unwrap_or_default(), None),
-            Err(error) => match WriteError::of(
-                error,
-                &format!("the read that confirms a release of {}", view.namespace.name),
-            ) {
-                WriteError::Failed(failure) => (Plan::default(), Some(failure)),
-                WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
-            },
-        };
+        let what = format!("the read that confirms a release of {}", visit.view.namespace.name);
+        let (confirmed, failure) =
+            match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
+                Ok(confirmed) => (confirmed.unwrap_or_default(), None),
+                Err(error) => match WriteError::of(error, &what) {
+                    WriteError::Failed(failure) => (Plan::default(), Some(failure)),
+                    WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
+                },
+            };
         let all_confirmed = plan.keep_confirmed_removals(&confirmed);
         (plan, Confirmation { all_confirmed, failure })
     }
 
     /// Counts and announces what was found and done. Comes after the writes: explaining never delays a heal.
-    fn tell(
-        &self,
-        view: &View,
-        assignment: &Assignment<'_>,
-        record: Option<&NamespaceRecord>,
-        plan: &Plan,
-        outcome: &Outcome,
-        queued_since: Instant,
-    ) {
-        let Some(governor) = assignment.governor.tier() else {
+    fn tell(&self, visit: &Visit<'_>, plan: &Plan, outcome: &Outcome, queued_since: Instant) {
+        let (namespace, observed) = (&visit.view.namespace, &visit.view.observed);
+        let Some(governor) = visit.governor() else {
             // Whoever governs it later did not leave it open since it appeared.
-            return self.cache.settled(&view.namespace.name);
+            return self.cache.settled(&namespace.name);
         };
         let took = queued_since.elapsed();
         let tier = governor.tier.identity();
-        let record = current(view, record);
         for (policy, kind) in plan.drift() {
-            let known = record.is_some_and(|record| record.drifted.contains_key(policy));
-            if !known {
+            if !visit.knows_drift_of(policy) {
                 self.metrics.drift_detected(&tier.name, kind);
             }
             if outcome.committed.contains(policy) {
                 self.metrics.drift_corrected(&tier.name, kind, took);
-                let what = explain(plan, &view.observed, &view.namespace.name, policy, kind);
-                tracing::info!(namespace = view.namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
-                self.events.healed(tier, &view.namespace, policy, kind, &what);
+                let what = explain(plan, observed, &namespace.name, policy, kind);
+                tracing::info!(namespace = namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
+                self.events.healed(tier, namespace, policy, kind, &what);
             }
         }
         for policy in plan.taken_over().filter(|policy| outcome.committed.contains(policy)) {
-            tracing::warn!(namespace = view.namespace.name, %policy, tier = &*tier.name, "took over a policy that stood under a reserved name");
-            self.events.taken_over(tier, &view.namespace, policy);
+            tracing::warn!(namespace = namespace.name, %policy, tier = &*tier.name, "took over a policy that stood under a reserved name");
+            self.events.taken_over(tier, namespace, policy);
         }
-        let protected = outcome.is_complete() && !outcome.namespace_gone && plan.waiting.is_empty();
-        let took = time_to_protection(view, tier.created, record, plan, Timestamp::now());
-        if let Some(took) = took.filter(|_| protected) {
-            self.metrics.protected(&tier.name, took);
-        }
-        if protected {
-            self.cache.settled(&view.namespace.name);
+        if outcome.is_complete() && !outcome.namespace_gone && plan.waiting.is_empty() {
+            if let Some(took) = visit.time_to_protection(plan, Timestamp::now()) {
+                self.metrics.protected(&tier.name, took);
+            }
+            self.cache.settled(&namespace.name);
         }
     }
 
-    fn remember(
-        &self,
-        view: &View,
-        assignment: &Assignment<'_>,
-        record: Option<&NamespaceRecord>,
-        plan: &Plan,
-        outcome: &Outcome,
-    ) {
-        // As it stands after the writes: nothing makes us look again to mend a report made from what stood before.
-        let observed = self.cache.observed(&view.namespace.name);
-        let shadows = assignment.shadows.iter().map(|shadow| {
-            let would = plan_governed(&view.world, shadow, &view.namespace, &observed, current(view, record));
-            Shadow::of(shadow.tier.identity(), &would)
-        });
-        let shadows = shadows.collect();
-        let now = Timestamp::now();
-        let after = NamespaceRecord::after(record, assignment, &view.namespace, plan, outcome, shadows, now);
-        if self.ledger.record(&view.namespace.name, after) {
+    fn remember(&self, visit: &Visit<'_>, plan: &Plan, outcome: &Outcome) {
+        let namespace = &visit.view.namespace.name;
+        let after = visit.record_after(plan, outcome, &self.cache.observed(namespace));
+        if self.ledger.record(namespace, after) {
             self.reporter.look();
         }
     }
@@ -201,33 +159,3 @@ impl Reconciler {
         }
     }
 }
-
-/// From the event that showed the namespace. Where it was created while no controller ran, from its creation, which has
-/// whole seconds; what stands there already was protected before, if not quite as it should be.
-fn time_to_protection(
-    view: &View,
-    tier_created: Option<Timestamp>,
-    record: Option<&NamespaceRecord>,
-    plan: &Plan,
-    now: Timestamp,
-) -> Option<Duration> {
-    if let Some(appeared) = view.appeared {
-        return Some(appeared.elapsed());
-    }
-    let created = view
-        .namespace
-        .created
-        .filter(|created| tier_created.is_some_and(|tier| tier <= *created))?;
-    let bare = !view.observed.keys().any(PolicyName::is_base);
-    // The clock of the API server may be ahead of ours.
-    (record.is_none() && bare && !plan.bases.is_empty())
-        .then(|| Duration::try_from(now.duration_since(created)).unwrap_or_default())
-}
-
-/// The record, if it is of this namespace and not of one that had its name before.
-fn current<'a>(view: &View, record: Option<&'a NamespaceRecord>) -> Option<&'a NamespaceRecord> {
-    record.filter(|record| record.namespace_uid == view.namespace.uid)
-}
-
-#[cfg(test)]
-mod tests;

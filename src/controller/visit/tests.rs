@@ -2,8 +2,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 
 use super::*;
-use crate::policy::plan::plan;
-use crate::policy::{Exemptions, Facts, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, World};
+use crate::policy::{Exemptions, Facts, Namespace, ObservedPolicy, ParsedTier, World};
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -40,9 +39,10 @@ fn found_at_the_start(policies: &[&str]) -> View {
 }
 
 fn took(view: &View, now: i64) -> Option<Duration> {
-    let plan = plan(&view.world, &view.namespace, &view.observed, None);
+    let visit = Visit::of(view, None);
+    let plan = visit.plan();
     assert!(!plan.bases.is_empty());
-    time_to_protection(view, Some(second(100)), None, &plan, second(now))
+    visit.time_to_protection(&plan, second(now))
 }
 
 #[test]
