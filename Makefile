@@ -9,6 +9,7 @@ CRD := crds/cofferdam.dev_isolationtiers.yaml
 RULES := config/prometheus/rules.yaml
 RULE_OBJECT := config/prometheus/prometheus_rule.yaml
 IMAGE := cofferdam:0.1.0
+BENCH :=
 TOOLS := target/tools
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
@@ -56,6 +57,10 @@ lint: $(TOOLS)/stamp ## Check formatting, lints, scripts, alerts and the Dockerf
 test: control-plane ## Run every test, those on a real API server last
 	$(CARGO) test --locked
 	$(CARGO) test --locked --test cluster
+
+.PHONY: bench
+bench: control-plane ## Measure the release build against raw requests (about 6 minutes; BENCH='--only heal', '--large')
+	$(CARGO) bench --locked --bench bench -- $(BENCH)
 
 .PHONY: dashboard-picture
 dashboard-picture: control-plane $(TOOLS)/picture/stamp ## Draw the dashboard of a running controller, docs/images/dashboard.png
