@@ -98,6 +98,31 @@ async fn annotations_up_to_the_limit_do_not_block_protection() {
     assert!(!text.contains("reason=\"Invalid\"} 1"), "{text}");
 }
 
+// They cost nobody anything but the object: its limit leaves that much less for the rules of a tier.
+#[tokio::test(flavor = "multi_thread")]
+async fn bloated_managed_fields_are_reset_with_the_heal() {
+    let (governed, controller) = Governed::on_shared("managed").await;
+    let tenant = governed.control_plane.client(Identity::Tenant).await;
+    let mut object = read(&tenant, &governed.name, INGRESS).await;
+    let fields: BTreeMap<String, Value> = (0..4000)
+        .map(|number| (format!("f:example.com/bloat-{number}"), json!({})))
+        .collect();
+    object["spec"]["ingress"] = json!([{}]);
+    object["metadata"]["managedFields"].as_array_mut().unwrap().push(json!({
+        "manager": OTHER_MANAGER, "operation": "Update", "apiVersion": "networking.k8s.io/v1",
+        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": fields}},
+    }));
+    let body = serde_json::to_vec(&object).unwrap();
+    let request = http::Request::put(path(&governed.name, INGRESS)).header("content-type", "application/json");
+    let stored: Value = tenant.request(request.body(body).unwrap()).await.unwrap();
+    assert!(stored["metadata"]["managedFields"].to_string().len() > 64 << 10);
+
+    governed.is_healed(controller, "modified", 1).await;
+    let healed = read(&tenant, &governed.name, INGRESS).await;
+    let left = healed["metadata"]["managedFields"].to_string().len();
+    assert!(left < 4 << 10, "{left} bytes");
+}
+
 // The API server deletes the tiers of a definition one by one. The weaker one must not inherit what the stronger one held.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_definition_deleted_hands_no_namespace_to_a_weaker_tier() {
