@@ -84,7 +84,7 @@ impl Writer {
         drop(permit);
         match result {
             Ok(Readable(written)) => {
-                cache.written(&namespace.name, written);
+                cache.written(&namespace.name, written, Some(&write.policy));
                 Ok(())
             }
             Err(error) => {
@@ -111,7 +111,7 @@ impl Writer {
                 // Somebody's finalizer holds it: it still stands, which takes another plan. The watch brings none about,
                 // since what it shows is known by now.
                 Some(Readable(held)) if !held.finalizers().is_empty() => {
-                    cache.written(&namespace.name, held);
+                    cache.written(&namespace.name, held, None);
                     Err(WriteError::OtherRevision)
                 }
                 _ => {
@@ -140,7 +140,7 @@ impl Writer {
         if matches!(error, WriteError::OtherRevision) {
             let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
             match within_deadline(api.get_opt(name.as_str())).await {
-                Ok(Some(Readable(live))) => cache.written(&namespace.name, live),
+                Ok(Some(Readable(live))) => cache.written(&namespace.name, live, None),
                 // The object that was planned against is gone. What the cache knows by now may be another.
                 Ok(None) => {
                     if let Some(uid) = planned {

@@ -13,7 +13,8 @@ pub(super) use self::events::NamespaceNews;
 use super::fact_sources::FactSources;
 use super::policy_index::PolicyIndex;
 use crate::policy::{
-    Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, World, assign,
+    Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RenderedPolicy,
+    World, assign,
 };
 
 /// What is watched, each with a cache of its own.
@@ -284,9 +285,9 @@ impl Cache {
         (policies, namespaces)
     }
 
-    /// A write of ours returned this object.
-    pub(super) fn written(&self, namespace: &str, policy: NetworkPolicy) {
-        if let Some((name, policy)) = ObservedPolicy::read(policy) {
+    /// A write of `rendered`, or a read of ours, returned this object.
+    pub(super) fn written(&self, namespace: &str, policy: NetworkPolicy, rendered: Option<&RenderedPolicy>) {
+        if let Some((name, policy)) = ObservedPolicy::read_expecting(policy, rendered) {
             self.state().policies.written(namespace, name, policy);
         }
     }

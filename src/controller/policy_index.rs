@@ -51,6 +51,18 @@ impl PolicyIndex {
         self.namespaces.keys()
     }
 
+    /// Whether what the watch shows is the very revision that is known: the echo of a write, which needs no reading.
+    pub(super) fn is_echo(&mut self, namespace: &str, name: &PolicyName, uid: &str, resource_version: &str) -> bool {
+        let key = (namespace.to_owned(), name.clone());
+        let known = self.get(&key);
+        if known.is_none_or(|known| *known.uid != *uid || *known.resource_version != *resource_version) {
+            return false;
+        }
+        self.watch_reached(resource_version);
+        self.acknowledged.remove(&key);
+        true
+    }
+
     /// The watch shows a policy. Returns whether that is news.
     pub(super) fn shown(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) -> bool {
         self.watch_reached(&policy.resource_version);

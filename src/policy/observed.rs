@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 
 use super::attribution::Evidence;
-use super::{PolicyName, SpecDigest};
+use super::{PolicyName, RenderedPolicy, SpecDigest};
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_KIND, TIER_LABEL};
 
 /// What is kept of other people's metadata on one policy, in bytes. Whoever may write policies must neither fill our
@@ -81,6 +81,11 @@ pub struct ForeignMetadata {
 impl ObservedPolicy {
     /// Reads a live object; `None` if its name is not reserved.
     pub fn read(policy: NetworkPolicy) -> Option<(PolicyName, Self)> {
+        Self::read_expecting(policy, None)
+    }
+
+    /// As [`Self::read`], where it is likely that `expected` is what stands there: its digest is known already.
+    pub fn read_expecting(policy: NetworkPolicy, expected: Option<&RenderedPolicy>) -> Option<(PolicyName, Self)> {
         let metadata = policy.metadata;
         let name = PolicyName::reserved(metadata.name.as_deref()?)?;
         let mut labels = metadata.labels.unwrap_or_default();
@@ -113,7 +118,10 @@ impl ObservedPolicy {
         let mut observed = Self {
             uid: metadata.uid.unwrap_or_default().into(),
             resource_version: metadata.resource_version.unwrap_or_default().into(),
-            spec: SpecDigest::of(&spec),
+            spec: match expected {
+                Some(expected) if expected.spec == spec => expected.digest,
+                _ => SpecDigest::of(&spec),
+            },
             marks,
             deleting: metadata.deletion_timestamp.is_some(),
             foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),

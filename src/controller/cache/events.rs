@@ -9,7 +9,7 @@ use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
 
 use super::{Cache, KnownNamespace, KnownTier, State};
 use crate::controller::fact_sources::FactSources;
-use crate::policy::{Namespace, ObservedPolicy, ParsedTier, RankedTier, World};
+use crate::policy::{Namespace, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World};
 
 /// What an event says about a namespace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,6 +100,12 @@ impl Cache {
     /// A policy is there, or changed.
     pub(in crate::controller) fn policy_applied(&self, policy: NetworkPolicy) -> Option<String> {
         let namespace = policy.metadata.namespace.clone()?;
+        let name = PolicyName::reserved(policy.metadata.name.as_deref()?)?;
+        let uid = policy.metadata.uid.as_deref().unwrap_or_default();
+        let resource_version = policy.metadata.resource_version.as_deref().unwrap_or_default();
+        if self.state().policies.is_echo(&namespace, &name, uid, resource_version) {
+            return None;
+        }
         let (name, policy) = ObservedPolicy::read(policy)?;
         self.state()
             .policies

@@ -59,6 +59,19 @@ fn an_echo_that_comes_before_the_answer_leaves_nothing_to_wait_for() {
 }
 
 #[test]
+fn only_the_very_revision_that_is_known_is_an_echo() {
+    let mut index = PolicyIndex::default();
+    written(&mut index, "one", 5);
+    let name = policy("one", 5).0;
+    for (uid, version) in [("one", "4"), ("one", "6"), ("two", "5")] {
+        assert!(!index.is_echo("a", &name, uid, version), "{uid} {version}");
+    }
+    assert!(index.is_echo("a", &name, "one", "5"));
+    assert!(index.acknowledged.is_empty(), "it is shown now");
+    assert!(shown(&mut index, "one", 6), "and what follows is news");
+}
+
+#[test]
 fn an_event_from_before_our_write_is_dropped() {
     let mut index = PolicyIndex::default();
     assert!(shown(&mut index, "one", 3));
