@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::harness::scenario_namespaces::{create_namespace, unique_name};
 use crate::harness::scenario_tiers::{
-    BOTH_BASES, ONE_WRITE_A_DIRECTION, apply_tier, eventually_governed, eventually_ready, eventually_status,
-    has_problem, mark, selecting, set_labels, settled_writes,
+    BOTH_BASES, ONE_WRITE_A_DIRECTION, apply_tier, eventually_governed, eventually_status, has_problem, mark,
+    selecting, set_labels, settled_writes,
 };
 use crate::harness::{ControlPlane, Controller, Observer};
 
@@ -84,9 +84,11 @@ async fn the_highest_precedence_governs_and_the_next_takes_over_in_place() {
         settled_writes(control_plane, start, &namespace).await,
         ONE_WRITE_A_DIRECTION
     );
-    let status = eventually_ready(&admin, &low).await;
-    let counts = status.namespaces.unwrap();
-    assert_eq!((counts.selected, counts.protected, counts.pending), (1, 0, 0));
+    let status = eventually_status(&admin, &low, "governs nothing", |status| {
+        let counts = status.namespaces.unwrap_or_default();
+        (counts.selected, counts.protected, counts.pending) == (1, 0, 0)
+    })
+    .await;
     assert!(status.problems.is_empty(), "{:?}", status.problems);
 
     let start = mark(control_plane).await;

@@ -16,7 +16,6 @@ use crate::harness::scenario_tiers::{apply_tier, eventually_governed, policies_o
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer};
 
 const INGRESS: &str = "cofferdam-baseline-ingress";
-const EGRESS: &str = "cofferdam-baseline-egress";
 /// The API server takes it, and it is later than what our types can hold.
 const LATEST_TIME: &str = "9999-12-31T23:59:59Z";
 /// `TotalAnnotationSizeLimitB` of `k8s.io/apimachinery/pkg/api/validation`.

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::harness::scenario_namespaces::{create_namespace, unique_name};
 use crate::harness::scenario_tiers::{
-    BOTH_BASES, apply_tier, eventually_governed, eventually_policies, eventually_ready, has_problem, mark, selecting,
-    set_labels, settled_writes,
+    BOTH_BASES, apply_tier, eventually_governed, eventually_policies, eventually_ready, eventually_status, has_problem,
+    mark, selecting, set_labels, settled_writes,
 };
 use crate::harness::{ControlPlane, Controller, Identity, Observer};
 
@@ -118,8 +118,11 @@ async fn a_namespace_that_leaves_every_selector_loses_its_policies() {
         ]
     );
     confirmed_by_a_consistent_read(control_plane, start, &tier);
-    let status = eventually_ready(&admin, &tier).await;
-    assert_eq!(status.namespaces.unwrap().selected, 0);
+    // Reported within a second: until then the status tells of before.
+    eventually_status(&admin, &tier, "selects nothing", |status| {
+        status.namespaces.is_some_and(|counts| counts.selected == 0)
+    })
+    .await;
 
     // It comes back as it was.
     set_labels(&admin, &tier, json!({"scenario": tier})).await;

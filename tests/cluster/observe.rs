@@ -47,8 +47,11 @@ async fn below_an_observe_tier_the_enforce_tier_goes_on_enforcing_and_healing() 
         settled_writes(control_plane, start, &namespace).await,
         ["create cofferdam-baseline-ingress"]
     );
-    let counts = eventually_ready(&admin, &below).await.namespaces.unwrap();
-    assert_eq!((counts.selected, counts.observed, counts.protected), (1, 0, 1));
+    eventually_status(&admin, &below, "protects it", |status| {
+        let counts = status.namespaces.unwrap_or_default();
+        (counts.selected, counts.observed, counts.protected) == (1, 0, 1)
+    })
+    .await;
     Observer::of([namespace]).verdict(control_plane).await;
 }
 
