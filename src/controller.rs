@@ -26,7 +26,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Config;
 use tokio::net::TcpListener;
@@ -117,6 +117,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         events,
         metrics,
         reporter,
+        began: Instant::now(),
     });
     tracing::info!(listen = %options.listen, version = env!("CARGO_PKG_VERSION"), "started");
     let mut shutdown = pin!(shutdown);

@@ -13,7 +13,7 @@ use super::error::WriteError;
 use super::readable::Readable;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
-use crate::policy::{Action, Cause, Namespace, Plan, PolicyName, Removal, Write};
+use crate::policy::{Action, Namespace, Plan, PolicyName, Removal, Write};
 
 /// Changes of one namespace in flight at most: a tenant who creates thousands of policies under reserved names must not
 /// fill the way for everybody else.
@@ -41,7 +41,7 @@ impl Writer {
         let mut outcome = Outcome::default();
         self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
         let extras_stand = outcome.is_complete();
-        let bases = plan.bases.iter().filter(|base| extras_stand || cannot_wait(base));
+        let bases = plan.bases.iter().filter(|base| extras_stand || base.cannot_wait());
         self.write_all(cache, namespace, bases, &mut outcome).await;
         if outcome.is_complete() && !outcome.namespace_gone {
             let removals = plan
@@ -162,11 +162,6 @@ impl Writer {
 async fn few_at_a_time<T>(changes: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let changes: Vec<_> = changes.collect();
     stream::iter(changes).buffered(CHANGES_PER_NAMESPACE).collect().await
-}
-
-/// Whether a base must be written although an extra failed: its direction is open, or was changed.
-fn cannot_wait(base: &Write) -> bool {
-    base.action == Action::Create || base.cause != Cause::Pending
 }
 
 fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteError>) {

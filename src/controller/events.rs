@@ -65,6 +65,12 @@ impl Events {
         self.publish("TakenOver", "TakeOver", note, tier, namespace, policy);
     }
 
+    /// Somebody undoes what we write as often as we write it.
+    pub(super) fn contested(&self, tier: &TierIdentity, namespace: &Namespace, policy: &PolicyName, what: &str) {
+        let note = format!("NetworkPolicy {}/{policy} is {what}", namespace.name);
+        self.publish("Contested", "BackOff", note, tier, namespace, policy);
+    }
+
     /// A tier's summary condition changed.
     pub(super) fn condition_changed(&self, tier: &TierIdentity, ready: bool, reason: &str, message: &str) {
         let type_ = if ready { EventType::Normal } else { EventType::Warning };

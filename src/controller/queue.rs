@@ -32,7 +32,8 @@ pub enum Popped<K> {
         key: K,
         /// The best class that it was pushed with.
         class: Class,
-        /// When it was first pushed since its last success or end of flight; retries keep it.
+        /// When it was first pushed since its last success or end of flight, or was due if that is later; retries
+        /// keep it.
         queued_since: Instant,
     },
     /// Keys wait, and none is due before this time.
@@ -118,7 +119,9 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     ///
     /// A key that waits already keeps its place unless this class is better or this time earlier.
     pub fn push(&mut self, key: K, class: Class, due: Instant, now: Instant) {
-        let asked = Request { class, due, since: now };
+        // A look that is asked for in advance waits from its time on.
+        let since = due.max(now);
+        let asked = Request { class, due, since };
         if let Some(flight) = self.in_flight.get_mut(&key) {
             flight.again = Some(flight.again.map_or(asked, |again| again.merged(asked)));
         } else {

@@ -12,11 +12,13 @@ use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
+use super::queue::Class;
 use super::report::Reporter;
 use super::visit::Visit;
 use super::work::Ticket;
 use crate::policy::Plan;
 use crate::policy::attribution::explain;
+use crate::policy::contest::next_look;
 use crate::policy::record::{Failure, Outcome};
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
@@ -29,6 +31,8 @@ pub(super) struct Reconciler {
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reporter: Arc<Reporter>,
+    /// When the clock began that contests are told by.
+    pub(super) began: Instant,
 }
 
 /// What the consistent read before a release said.
@@ -60,10 +64,10 @@ impl Reconciler {
         if visit.waits_for_its_tier() {
             return ticket.succeeded();
         }
-        let (plan, confirmation) = self.confirm(&visit, visit.plan()).await;
+        let (plan, confirmation) = self.confirm(&visit, visit.plan(self.began.elapsed())).await;
         let outcome = confirmation.in_outcome(self.writer.apply(&self.cache, &view.namespace, &plan).await);
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
-        self.remember(&visit, &plan, &outcome);
+        self.remember(&visit, &plan, &outcome, &ticket);
         self.finish(ticket, &outcome, started.elapsed());
     }
 
@@ -105,12 +109,13 @@ impl Reconciler {
             // Whoever governs it later did not leave it open since it appeared.
             return self.cache.settled(&namespace.name);
         };
-        let took = queued_since.elapsed();
         let tier = governor.tier.identity();
         for (policy, kind) in plan.drift() {
-            if !visit.knows_drift_of(policy) {
+            let known_for = visit.drifted_for(policy, Timestamp::now());
+            if known_for.is_none() {
                 self.metrics.drift_detected(&tier.name, kind);
             }
+            let took = queued_since.elapsed().max(known_for.unwrap_or_default());
             if outcome.committed.contains(policy) {
                 self.metrics.drift_corrected(&tier.name, kind, took);
                 let what = explain(plan, observed, &namespace.name, policy, kind);
@@ -130,10 +135,20 @@ impl Reconciler {
         }
     }
 
-    fn remember(&self, visit: &Visit<'_>, plan: &Plan, outcome: &Outcome) {
-        let namespace = &visit.view.namespace.name;
-        let after = visit.record_after(plan, outcome, &self.cache.observed(namespace));
-        if self.ledger.record(namespace, after) {
+    fn remember(&self, visit: &Visit<'_>, plan: &Plan, outcome: &Outcome, ticket: &Ticket<String>) {
+        let (namespace, now) = (&visit.view.namespace, self.began.elapsed());
+        let after = visit.record_after(plan, outcome, &self.cache.observed(&namespace.name), now);
+        if let Some(governor) = visit.governor() {
+            for (policy, contest) in visit.newly_contested(&after) {
+                let tier = governor.tier.identity();
+                tracing::warn!(namespace = namespace.name, %policy, tier = &*tier.name, "contested: {}", contest.in_words());
+                self.events.contested(tier, namespace, policy, &contest.in_words());
+            }
+        }
+        if let Some(at) = next_look(&after.contests, now) {
+            ticket.look_again(Class::Drift, self.began + at);
+        }
+        if self.ledger.record(&namespace.name, after) {
             self.reporter.look();
         }
     }

@@ -250,6 +250,7 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
             in_sync: own.policies_in_sync,
             drifted: own.policies_drifted,
         },
+        contested: own.contested,
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::cache::View;
+use crate::policy::contest::{Contest, contests_after};
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::record::{Outcome, Shadow};
 use crate::policy::{Assignment, NamespaceRecord, ObservedPolicies, Plan, PolicyName, RankedTier, assign};
@@ -40,26 +41,47 @@ impl<'view> Visit<'view> {
         self.view.ending.is_some() && governor == self.view.ending.as_deref()
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    /// What is to be done now. `now` is of the clock that contests are told by.
+    pub(super) fn plan(&self, now: Duration) -> Plan {
         let View {
             world,
             namespace,
             observed,
             ..
         } = self.view;
-        plan_assigned(world, &self.assignment, namespace, observed, self.record.as_deref())
+        let record = self.record.as_deref();
+        let mut plan = plan_assigned(world, &self.assignment, namespace, observed, record);
+        if let Some(record) = record.filter(|record| !record.contests.is_empty()) {
+            plan.hold(&record.contests, now);
+        }
+        plan
     }
 
-    /// Whether a drift was seen by an earlier visit and is not healed yet.
-    pub(super) fn knows_drift_of(&self, policy: &PolicyName) -> bool {
-        self.record
-            .as_ref()
-            .is_some_and(|record| record.drifted.contains_key(policy))
+    /// For how long a drift that an earlier visit saw is not healed.
+    pub(super) fn drifted_for(&self, policy: &PolicyName, now: Timestamp) -> Option<Duration> {
+        let drift = self.record.as_ref()?.drifted.get(policy)?;
+        Some(Duration::try_from(now.duration_since(drift.since)).unwrap_or_default())
+    }
+
+    /// The fights that began with this visit.
+    pub(super) fn newly_contested<'after>(
+        &self,
+        after: &'after NamespaceRecord,
+    ) -> impl Iterator<Item = (&'after PolicyName, &'after Contest)> {
+        let before = |policy| Some(self.record.as_ref()?.contests.get(policy)?.is_contested());
+        let contested = after.contests.iter().filter(|(_, contest)| contest.is_contested());
+        contested.filter(move |(policy, _)| before(policy) != Some(true))
     }
 
     /// What is to be remembered. `observed` is what stands after the writes: nothing makes us look again to mend a
     /// report made from what stood before.
-    pub(super) fn record_after(&self, plan: &Plan, outcome: &Outcome, observed: &ObservedPolicies) -> NamespaceRecord {
+    pub(super) fn record_after(
+        &self,
+        plan: &Plan,
+        outcome: &Outcome,
+        observed: &ObservedPolicies,
+        now: Duration,
+    ) -> NamespaceRecord {
         let View { world, namespace, .. } = self.view;
         let record = self.record.as_deref();
         let shadows = self.assignment.shadows.iter().map(|shadow| {
@@ -67,15 +89,11 @@ impl<'view> Visit<'view> {
             Shadow::of(shadow.tier.identity(), &would)
         });
         let shadows = shadows.collect();
-        NamespaceRecord::after(
-            record,
-            &self.assignment,
-            namespace,
-            plan,
-            outcome,
-            shadows,
-            Timestamp::now(),
-        )
+        let assignment = &self.assignment;
+        NamespaceRecord {
+            contests: contests_after(record, plan, &outcome.committed, &self.view.observed, now),
+            ..NamespaceRecord::after(record, assignment, namespace, plan, outcome, shadows, Timestamp::now())
+        }
     }
 
     /// From the event that showed the namespace. Where it was created while no controller ran, from its creation, which

@@ -153,6 +153,11 @@ impl<K: Clone + Eq + Hash> Ticket<K> {
         self.queued_since
     }
 
+    /// Asks for the key again at that time, whatever becomes of this flight.
+    pub fn look_again(&self, class: Class, due: Instant) {
+        self.shared.state().queue.push(self.key.clone(), class, due, now());
+    }
+
     /// The work is complete: the key's failures are forgotten.
     pub fn succeeded(mut self) {
         self.outcome = Outcome::Succeeded;

@@ -152,18 +152,7 @@ pub fn explain(
     policy: &PolicyName,
     kind: DriftKind,
 ) -> String {
-    let write = plan.writes().find(|write| write.name == *policy);
-    let attribution = observed.get(policy).map(|live| match write {
-        Some(write) => Attribution::of(live, &write.policy.spec, &write.tier),
-        None => Attribution {
-            manager: live
-                .evidence
-                .as_deref()
-                .and_then(|evidence| evidence.managers.first().cloned()),
-            changes: Vec::new(),
-        },
-    });
-    match (kind, attribution) {
+    match (kind, attribution(plan, observed, policy)) {
         (DriftKind::Missing, _) | (_, None) => {
             format!(
                 "deleted; the API does not tell by whom, an audit log does: {}",
@@ -174,6 +163,28 @@ pub fn explain(
         (DriftKind::Modified, Some(attribution)) => format!("changed {attribution}"),
         (DriftKind::Disowned, Some(attribution)) => format!("stripped of our marks {attribution}"),
     }
+}
+
+/// The field manager behind a difference; `None` where the API does not tell.
+pub fn opponent(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -> Option<String> {
+    let manager = attribution(plan, observed, policy)?.manager?;
+    Some(manager.name)
+}
+
+/// `None` where nothing stands.
+fn attribution(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -> Option<Attribution> {
+    let live = observed.get(policy)?;
+    let write = plan.writes().find(|write| write.name == *policy);
+    Some(match write {
+        Some(write) => Attribution::of(live, &write.policy.spec, &write.tier),
+        None => Attribution {
+            manager: live
+                .evidence
+                .as_deref()
+                .and_then(|evidence| evidence.managers.first().cloned()),
+            changes: Vec::new(),
+        },
+    })
 }
 
 /// Lists the leaves that differ: lists and maps are followed while both sides have them.

@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::PolicyName;
+use super::attribution::opponent;
+use super::{NamespaceRecord, ObservedPolicies, Plan, PolicyName};
 
 /// So many heals within [`WINDOW`] are answered at once; the next one makes the object contested.
 const HEALS_AT_ONCE: usize = 5;
@@ -27,18 +28,21 @@ pub struct Contest {
     heals: Vec<Duration>,
     /// How many heals since it is contested.
     rounds: u32,
+    /// The field manager of the latest difference, where the API tells it.
+    opponent: Option<Box<str>>,
 }
 
 /// The contests of one namespace, by policy.
 pub type Contests = BTreeMap<PolicyName, Contest>;
 
 impl Contest {
-    /// The object was healed. Returns whether it is contested since this heal.
-    pub fn healed(&mut self, now: Duration) -> bool {
+    /// The object was healed, of what `opponent` had done. Returns whether it is contested since this heal.
+    pub fn healed(&mut self, now: Duration, opponent: Option<&str>) -> bool {
         if self.is_over(now) {
             *self = Self::default();
         }
         self.heals.push(now);
+        self.opponent = opponent.map(Box::from);
         self.heals.retain(|heal| now.saturating_sub(*heal) < WINDOW);
         let excess = self.heals.len().saturating_sub(HEALS_AT_ONCE + 1);
         self.heals.drain(..excess);
@@ -61,6 +65,24 @@ impl Contest {
         self.rounds > 0
     }
 
+    /// The field manager that undoes what we write, where the API tells it: who deletes leaves no trace.
+    pub fn opponent(&self) -> Option<&str> {
+        self.opponent.as_deref()
+    }
+
+    /// What is going on and what to do.
+    pub fn in_words(&self) -> String {
+        let who = match self.opponent() {
+            Some(manager) => format!("field manager {manager}"),
+            None => String::from("somebody that the API does not name (an audit log does)"),
+        };
+        format!(
+            "changed by {who} as often as it is healed, which waits for up to {} s now; stop it there, or have the tier say \
+             what it wants",
+            LONGEST_HOLD.as_secs()
+        )
+    }
+
     /// When it is over, if the other is quiet from now on.
     pub fn over_at(&self) -> Option<Duration> {
         let quiet = WINDOW
@@ -81,6 +103,32 @@ impl Contest {
         let doublings = self.rounds.saturating_sub(1).min(8);
         (FIRST_HOLD * (1 << doublings)).min(LONGEST_HOLD)
     }
+}
+
+/// What is remembered of the fights in a namespace once `plan` came to these commits. `observed` is what stood before.
+pub fn contests_after(
+    previous: Option<&NamespaceRecord>,
+    plan: &Plan,
+    committed: &[PolicyName],
+    observed: &ObservedPolicies,
+    now: Duration,
+) -> Contests {
+    let mut contests = previous.map(|record| record.contests.clone()).unwrap_or_default();
+    for (policy, _) in plan.drift().filter(|(policy, _)| committed.contains(policy)) {
+        let opponent = opponent(plan, observed, policy);
+        let contest = contests.entry(policy.clone()).or_default();
+        contest.healed(now, opponent.as_deref());
+    }
+    contests.retain(|_, contest| !contest.is_over(now));
+    contests
+}
+
+/// When a namespace has to be looked at although nothing happens: a heal was put off until then, or a fight is over.
+pub fn next_look(contests: &Contests, now: Duration) -> Option<Duration> {
+    let contested = contests.values().filter(|contest| contest.is_contested());
+    contested
+        .filter_map(|contest| contest.held_until(now).or_else(|| contest.over_at()))
+        .min()
 }
 
 #[cfg(test)]

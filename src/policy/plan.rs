@@ -1,5 +1,6 @@
 //! The whole: what has to be written in one namespace, in which order, and why.
 
+mod hold;
 mod object;
 mod wanted;
 
@@ -39,6 +40,8 @@ pub struct Plan {
     pub unsettled: BTreeMap<PolicyName, Written>,
     /// Directions that wait for an allowance to resolve, because a running workload would be cut off.
     pub waiting: Vec<PolicyName>,
+    /// Drift whose heal is put off because somebody fights over the object; see [`super::contest`].
+    pub held: Vec<(PolicyName, DriftKind)>,
 }
 
 /// A policy to create or to replace.
@@ -199,6 +202,13 @@ fn last_written<'a>(
     }
 }
 
+impl Write {
+    /// Of a base: whether it must be written although an extra is missing, since its direction is open or was changed.
+    pub fn cannot_wait(&self) -> bool {
+        self.action == Action::Create || self.cause != Cause::Pending
+    }
+}
+
 impl Action {
     fn over(live: &ObservedPolicy) -> Self {
         Self::Replace {
@@ -318,14 +328,15 @@ impl Plan {
         self.removals.len() == planned
     }
 
-    /// The drift among the changes.
+    /// The drift among the changes and among what is put off.
     pub fn drift(&self) -> impl Iterator<Item = (&PolicyName, DriftKind)> {
         let writes = self.writes().map(|write| (&write.name, write.cause));
         let removals = self.removals.iter().map(|removal| (&removal.name, removal.cause));
-        writes.chain(removals).filter_map(|(name, cause)| match cause {
+        let changes = writes.chain(removals).filter_map(|(name, cause)| match cause {
             Cause::Drift(kind) => Some((name, kind)),
             Cause::Pending | Cause::TakenOver => None,
-        })
+        });
+        changes.chain(self.held.iter().map(|(name, kind)| (name, *kind)))
     }
 }
 

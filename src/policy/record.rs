@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::Assignment;
+use super::contest::Contests;
 use super::drift::{Cause, Written};
 use super::plan::ChangeCounts;
 use super::{DriftKind, Namespace, Plan, PolicyName, TierIdentity};
@@ -25,6 +26,8 @@ pub struct NamespaceRecord {
     pub state: NamespaceState,
     /// What each shadowing Observe tier would change.
     pub shadows: Vec<Shadow>,
+    /// What was healed of late, and so may be contested.
+    pub contests: Contests,
 }
 
 /// A difference that somebody else made and that is not healed yet.
@@ -91,7 +94,7 @@ impl Outcome {
 }
 
 impl NamespaceRecord {
-    /// What is remembered after `plan` came to `outcome`.
+    /// What is remembered after `plan` came to `outcome`, but for the contests.
     pub fn after(
         previous: Option<&Self>,
         assignment: &Assignment<'_>,
@@ -135,6 +138,7 @@ impl NamespaceRecord {
             governor,
             written: written.collect(),
             shadows,
+            contests: Contests::new(),
         }
     }
 }

@@ -94,22 +94,8 @@ impl Verdict {
             let stalled = waited || reason == words::POLICY_TOO_LARGE;
             return bad(reason, message, (!stalled).then_some(words::PROGRESSING_WITH_RETRY));
         }
-        if counts.failed + counts.drifted > 0 {
-            let first = tally
-                .problems
-                .iter()
-                .find(|problem| ![words::WOULD_CHANGE, words::PRECEDENCE_TIE].contains(&problem.reason.as_str()));
-            let message = first.map_or_else(String::new, |problem| problem.message.clone());
-            let message = format!(
-                "{} of {} namespaces are not as they should be: {message}",
-                counts.failed + counts.drifted,
-                counts.selected
-            );
-            return bad(
-                words::PROGRESSING_WITH_RETRY,
-                bounded(message),
-                Some(words::PROGRESSING_WITH_RETRY),
-            );
+        if let Some((reason, message)) = unfinished(tally) {
+            return bad(reason, bounded(message), Some(words::PROGRESSING_WITH_RETRY));
         }
         if counts.pending > 0 {
             return Self {
@@ -138,6 +124,31 @@ impl Verdict {
             stalled: false,
         }
     }
+}
+
+/// What is wrong with the namespaces, if anything is.
+fn unfinished(tally: &TierTally) -> Option<(&'static str, String)> {
+    let counts = &tally.namespaces;
+    let message_of = |wanted: &dyn Fn(&str) -> bool| {
+        let first = tally.problems.iter().find(|problem| wanted(&problem.reason));
+        first.map_or_else(String::new, |problem| match &problem.namespace {
+            Some(namespace) => format!("{namespace}: {}", problem.message),
+            None => problem.message.clone(),
+        })
+    };
+    // A fight goes on between two heals, too: Ready must not flap with them.
+    if counts.failed == 0 && tally.contested > 0 {
+        let message = message_of(&|reason| reason == words::CONTESTED);
+        return Some((words::CONTESTED, message));
+    }
+    let bad = counts.failed + counts.drifted;
+    let informs = [words::WOULD_CHANGE, words::PRECEDENCE_TIE, words::CONTESTED];
+    let message = message_of(&|reason| !informs.contains(&reason));
+    let message = format!(
+        "{bad} of {} namespaces are not as they should be: {message}",
+        counts.selected
+    );
+    (bad > 0).then_some((words::PROGRESSING_WITH_RETRY, message))
 }
 
 fn namespaces(count: i64) -> String {

@@ -24,6 +24,8 @@ pub struct TierTally {
     pub policies_drifted: BTreeMap<DriftKind, u64>,
     /// The drifted namespaces, by kind.
     pub drifted: Vec<(String, DriftKind)>,
+    /// Policies that somebody fights over.
+    pub contested: u64,
     /// Since when the oldest drift is not healed.
     pub drift_oldest: Option<Timestamp>,
     /// Namespaces of which this process knows nothing yet: what is said without them is preliminary.
@@ -133,6 +135,18 @@ impl TierTally {
             *self.policies_drifted.entry(drift.kind).or_default() += 1;
             self.drifted.push((namespace.name.clone(), drift.kind));
             self.drift_oldest = Some(self.drift_oldest.map_or(drift.since, |oldest| oldest.min(drift.since)));
+        }
+        let mut contested = record.contests.iter().filter(|(_, contest)| contest.is_contested());
+        if let Some((policy, contest)) = contested.next() {
+            let more = contested.count() as u64;
+            self.contested += 1 + more;
+            let others = if more > 0 {
+                format!(" (and {more} more)")
+            } else {
+                String::new()
+            };
+            let message = format!("{policy}{others} is {}", contest.in_words());
+            self.problem(Some(namespace), words::CONTESTED, message);
         }
         match &record.state {
             _ if !record.drifted.is_empty() => {

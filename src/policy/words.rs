@@ -24,5 +24,7 @@ pub const ALLOWANCE_HAS_NO_EFFECT: &str = "AllowanceHasNoEffect";
 pub const PRECEDENCE_TIE: &str = "PrecedenceTie";
 /// Somebody changed what we wrote, and it is not healed yet.
 pub const DRIFTED: &str = "Drifted";
+/// Somebody undoes what we write as often as we write it.
+pub const CONTESTED: &str = "Contested";
 /// An Observe tier would change something.
 pub const WOULD_CHANGE: &str = "WouldChange";

@@ -40,6 +40,8 @@ pub struct TierGauges {
     pub namespaces: NamespaceCounts,
     /// The policies that it wants or has.
     pub policies: PolicyCounts,
+    /// Policies that somebody fights over.
+    pub contested: u64,
     /// Since when its oldest drift is not healed.
     pub drift_oldest: Option<SystemTime>,
 }

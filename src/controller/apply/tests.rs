@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tower::service_fn;
 
 use super::*;
-use crate::policy::Exemptions;
+use crate::policy::{Cause, Exemptions};
 
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 

@@ -79,7 +79,7 @@ fn what_is_not_due_blocks_nothing_and_is_never_made_later() {
         Popped::NotBefore(now + milliseconds(5))
     );
     let popped = queue.pop(now + milliseconds(5));
-    assert_eq!(popped, ready("later", Class::Unprotected, now));
+    assert_eq!(popped, ready("later", Class::Unprotected, now + milliseconds(5)));
     assert_eq!(queue.next_due(now), None);
 }
 
@@ -245,7 +245,7 @@ proptest! {
                     // Some due times lie in the past already.
                     let due = now + milliseconds(delay) - milliseconds(10);
                     queue.push(key, class, due, now);
-                    model.push(key, Request { class, due, since: now });
+                    model.push(key, Request { class, due, since: due.max(now) });
                 }
                 Step::Pop => prop_assert_eq!(queue.pop(now), model.pop(now)),
                 Step::Wait(delay) => now += milliseconds(delay),
@@ -287,4 +287,17 @@ fn serves_ten_thousand_keys() {
     }
     assert_eq!(served.len(), 10_000);
     assert_eq!(served.values().sum::<u32>(), 11_000);
+}
+
+// Otherwise a look that was asked for an hour ago would say of a drift of now that it took an hour to heal.
+#[test]
+fn what_is_asked_for_in_advance_waits_since_its_time() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    let later = now + milliseconds(500);
+    queue.push("a", Class::Drift, later, now);
+    assert_eq!(queue.pop(later), ready("a", Class::Drift, later));
+    queue.succeeded(&"a");
+    queue.push("a", Class::Drift, later + milliseconds(500), later);
+    queue.push("a", Class::Drift, later, later);
+    assert_eq!(queue.pop(later), ready("a", Class::Drift, later));
 }

@@ -40,7 +40,7 @@ fn found_at_the_start(policies: &[&str]) -> View {
 
 fn took(view: &View, now: i64) -> Option<Duration> {
     let visit = Visit::of(view, None);
-    let plan = visit.plan();
+    let plan = visit.plan(Duration::ZERO);
     assert!(!plan.bases.is_empty());
     visit.time_to_protection(&plan, second(now))
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Direction;
 
 fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -13,7 +14,7 @@ fn fight(every: u64, until: u64) -> Vec<u64> {
         if let Some(held) = contest.held_until(at(now)) {
             now = held.as_millis() as u64;
         }
-        contest.healed(at(now));
+        contest.healed(at(now), None);
         heals.push(now);
         edit = edit.max(now - now % every) + every;
     }
@@ -40,12 +41,12 @@ fn a_fight_is_slowed_and_its_holes_are_bounded() {
 #[test]
 fn it_says_once_when_it_begins_and_is_over_when_the_other_is_quiet() {
     let mut contest = Contest::default();
-    let begins: Vec<_> = (0..8).filter(|round| contest.healed(at(round * 100))).collect();
+    let begins: Vec<_> = (0..8).filter(|round| contest.healed(at(round * 100), None)).collect();
     assert_eq!(begins, [5]);
     assert!(contest.is_contested());
     assert!(!contest.is_over(at(30_000)));
     assert!(contest.is_over(at(700 + 60_000 + 4_000)));
-    assert!(!contest.healed(at(200_000)), "a later heal starts anew");
+    assert!(!contest.healed(at(200_000), None), "a later heal starts anew");
     assert_eq!(contest.held_until(at(200_000)), None);
 }
 
@@ -53,7 +54,20 @@ fn it_says_once_when_it_begins_and_is_over_when_the_other_is_quiet() {
 fn rare_heals_never_make_a_contest() {
     let mut contest = Contest::default();
     for minute in 0..100 {
-        assert!(!contest.healed(at(minute * 15_000)));
+        assert!(!contest.healed(at(minute * 15_000), None));
     }
     assert!(!contest.is_contested());
+}
+
+#[test]
+fn it_is_looked_at_when_a_hold_ends_and_when_it_is_over() {
+    let mut contest = Contest::default();
+    let contests = |contest: &Contest| Contests::from([(PolicyName::baseline(Direction::Ingress), contest.clone())]);
+    (0..5).for_each(|_| _ = contest.healed(at(0), None));
+    assert_eq!(next_look(&contests(&contest), at(0)), None, "not contested yet");
+    contest.healed(at(0), Some("helm"));
+    assert_eq!(next_look(&contests(&contest), at(0)), Some(at(1_000)));
+    assert_eq!(next_look(&contests(&contest), at(1_000)), Some(at(61_000)));
+    assert!(contest.is_over(at(61_000)));
+    assert!(contest.in_words().contains("field manager helm"));
 }

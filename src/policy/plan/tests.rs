@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -6,6 +8,7 @@ use crate::policy::observed::{Marks, TierOwner};
 use crate::policy::{Fact, Facts, ParsedTier};
 
 mod drift_causes;
+mod held;
 mod hostile;
 mod ungoverned;
 mod unresolved;

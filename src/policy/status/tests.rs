@@ -217,3 +217,42 @@ fn what_was_wrong_before_does_not_count_towards_stalled() {
     let late = status(spec, &failed, Some(&soon), 1061);
     assert_eq!(condition(&late, "Stalled"), Some(("True", "AllowanceUnresolved")));
 }
+
+// Between two heals nothing differs: Ready must not flap with each of them.
+#[test]
+fn a_fight_is_said_and_names_the_other() {
+    let tally = TierTally {
+        contested: 1,
+        problems: vec![
+            NamespaceProblem {
+                namespace: Some(String::from("shop")),
+                reason: String::from("Contested"),
+                message: String::from("cofferdam-baseline-ingress is changed by field manager helm"),
+            },
+            NamespaceProblem {
+                namespace: Some(String::from("tools")),
+                reason: String::from("WouldChange"),
+                message: String::from("would create 2"),
+            },
+        ],
+        ..counts(NamespaceCounts {
+            selected: 1,
+            protected: 1,
+            ..NamespaceCounts::default()
+        })
+    };
+    let said = status(plain(), &tally, None, 100);
+    assert_eq!(condition(&said, "Ready"), Some(("False", "Contested")));
+    assert_eq!(condition(&said, "Stalled"), None);
+    let message = &said.condition("Ready").unwrap().message;
+    assert!(message.contains("shop") && message.contains("helm"), "{message}");
+    let failed = TierTally {
+        namespaces: NamespaceCounts {
+            failed: 1,
+            ..tally.namespaces
+        },
+        ..tally
+    };
+    let said = status(plain(), &failed, None, 100);
+    assert_eq!(condition(&said, "Ready"), Some(("False", "ProgressingWithRetry")));
+}

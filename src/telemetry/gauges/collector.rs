@@ -25,6 +25,7 @@ pub(in crate::telemetry) struct GaugeCollector {
     namespaces: Family<1>,
     namespace_drift: Family<3>,
     namespace_drift_omitted: Family<0>,
+    contested_policies: Family<1>,
     drift_oldest: Family<1>,
 }
 
@@ -58,6 +59,11 @@ impl GaugeCollector {
                 "namespace_drift_omitted",
                 "Series of cofferdam_namespace_drift that are left out to bound their number.",
                 [],
+            )?,
+            contested_policies: Family::new(
+                "contested_policies",
+                "Policies that somebody changes as often as they are healed; their heals wait for up to 30 s.",
+                ["tier"],
             )?,
             drift_oldest: Family::new(
                 "drift_oldest_timestamp_seconds",
@@ -95,6 +101,7 @@ impl Collector for GaugeCollector {
             &self.namespaces.desc,
             &self.namespace_drift.desc,
             &self.namespace_drift_omitted.desc,
+            &self.contested_policies.desc,
             &self.drift_oldest.desc,
         ]
     }
@@ -115,6 +122,7 @@ impl Collector for GaugeCollector {
             let since = tier.drift_oldest?.duration_since(UNIX_EPOCH).ok()?;
             Some(([tier.tier.as_str()], since.as_secs_f64()))
         });
+        let contested = tiers.iter().map(|tier| ([tier.tier.as_str()], number(tier.contested)));
         let mut families = vec![
             self.tier_condition
                 .with(tiers.iter().flat_map(TierGauges::condition_samples)),
@@ -123,6 +131,7 @@ impl Collector for GaugeCollector {
             self.policies
                 .with(tiers.iter().flat_map(TierGauges::policy_samples).chain(retained)),
             self.namespaces.with(namespaces.samples()),
+            self.contested_policies.with(contested),
             self.drift_oldest.with(oldest),
         ];
         families.extend(self.namespace_drift(&drifted));

@@ -9,7 +9,14 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
     metrics
         .serve_gauges(Arc::new(move || snapshot.clone()), drift_series)
         .unwrap();
-    let gauges = ["tier_", "namespaces", "namespace_drift", "policies", "drift_oldest"];
+    let gauges = [
+        "tier_",
+        "namespaces",
+        "namespace_drift",
+        "policies",
+        "contested",
+        "drift_oldest",
+    ];
     let is_gauge = |line: &&str| {
         line.strip_prefix("cofferdam_")
             .is_some_and(|line| gauges.iter().any(|name| line.starts_with(name)))
@@ -65,6 +72,7 @@ fn exports_the_state_of_each_tier() {
                 (DriftKind::Surplus, 10),
             ]),
         },
+        contested: 12,
         drift_oldest: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
     };
     let lines = exported(
@@ -92,6 +100,7 @@ fn exports_the_state_of_each_tier() {
         r#"cofferdam_policies{tier="restricted",state="disowned"} 0"#,
         r#"cofferdam_policies{tier="restricted",state="surplus"} 10"#,
         r#"cofferdam_policies{tier="",state="retained"} 11"#,
+        r#"cofferdam_contested_policies{tier="restricted"} 12"#,
         r#"cofferdam_drift_oldest_timestamp_seconds{tier="restricted"} 1.5"#,
     ];
     assert_exported(&lines, &expected);

@@ -67,6 +67,7 @@ fn is_named_as_documented() {
         "cofferdam_api_requests_total",
         "cofferdam_build_info",
         "cofferdam_cache_synced",
+        "cofferdam_contested_policies",
         "cofferdam_drift_corrected_total",
         "cofferdam_drift_detected_total",
         "cofferdam_drift_heal_duration_seconds",

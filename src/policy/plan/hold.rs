@@ -1,0 +1,45 @@
+//! What of a plan is put off because somebody fights over an object.
+
+use std::time::Duration;
+
+use super::Plan;
+use crate::policy::contest::Contests;
+use crate::policy::{Cause, DriftKind, PolicyName};
+
+impl Plan {
+    /// Puts off the heals of contested objects. What must not come before one of them waits with it: a base is not
+    /// narrowed before its extras stand, and what we wrote is not removed before everything stands. What somebody
+    /// else put there goes at once.
+    pub fn hold(&mut self, contests: &Contests, now: Duration) {
+        let held = |name: &PolicyName, cause| drift_that_waits(name, cause, contests, now);
+        let writes = self.writes().filter_map(|write| held(&write.name, write.cause));
+        let writes: Vec<_> = writes.collect();
+        let removals = self.removals.iter();
+        let removals = removals.filter_map(|removal| held(&removal.name, removal.cause));
+        let removals: Vec<_> = removals.collect();
+
+        let stays =
+            |waiting: &[(PolicyName, DriftKind)], name: &PolicyName| waiting.iter().all(|(waiting, _)| waiting != name);
+        let extras_stand = writes.iter().all(|(name, _)| name.is_base());
+        self.extras.retain(|extra| stays(&writes, &extra.name));
+        self.bases
+            .retain(|base| stays(&writes, &base.name) && (extras_stand || base.cannot_wait()));
+        self.removals.retain(|removal| {
+            stays(&removals, &removal.name) && (writes.is_empty() || removal.cause != Cause::Pending)
+        });
+        self.held = writes.into_iter().chain(removals).collect();
+    }
+}
+
+fn drift_that_waits(
+    name: &PolicyName,
+    cause: Cause,
+    contests: &Contests,
+    now: Duration,
+) -> Option<(PolicyName, DriftKind)> {
+    let Cause::Drift(kind) = cause else {
+        return None;
+    };
+    contests.get(name)?.held_until(now)?;
+    Some((name.clone(), kind))
+}

@@ -1,0 +1,93 @@
+//! What waits because somebody fights over an object, and what must not wait with it.
+
+use super::*;
+use crate::policy::DriftKind::{Missing, Modified, Surplus};
+use crate::policy::contest::{Contest, Contests};
+
+const NOW: Duration = Duration::from_secs(100);
+
+fn contested(policies: &[&str]) -> Contests {
+    let fight = || {
+        let mut contest = Contest::default();
+        (0..6).for_each(|_| _ = contest.healed(NOW, Some("kubectl-edit")));
+        contest
+    };
+    policies.iter().map(|policy| (name(policy), fight())).collect()
+}
+
+/// Everything that was written for tier x is tampered with, somebody put a policy of theirs under our name, and the
+/// plan for `world` is held where `fought_over`.
+fn plan_held(world: &World, fought_over: &[&str]) -> Plan {
+    let (old, namespace) = (super::world([tier_x()], known_facts()), namespace("n", &[]));
+    let first = plan(&old, &namespace, &ObservedPolicies::new(), None);
+    let record = record_of(&old, &namespace, &first);
+    let mut standing = observed(&namespace, first.writes());
+    let opened = ObservedPolicy::read(open_policy(BASE_INGRESS)).unwrap().1;
+    standing.get_mut(&name(BASE_INGRESS)).unwrap().spec = opened.spec;
+    standing.remove(&name(API_EGRESS));
+    standing.insert(name("cofferdam-allow-theirs-ingress"), opened);
+    let mut plan = plan(world, &namespace, &standing, Some(&record));
+    plan.hold(&contested(fought_over), NOW);
+    plan
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    causes(plan).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn only_what_is_fought_over_waits() {
+    let world = world([tier_x()], known_facts());
+    let all = [API_EGRESS, BASE_INGRESS, "cofferdam-allow-theirs-ingress"];
+    assert_eq!(names(&plan_held(&world, &[])), all);
+    for (index, kind) in [Missing, Modified, Surplus].into_iter().enumerate() {
+        let plan = plan_held(&world, &all[index..=index]);
+        assert_eq!(plan.held, [(name(all[index]), kind)]);
+        let left: Vec<_> = all.into_iter().filter(|policy| *policy != all[index]).collect();
+        assert_eq!(names(&plan), left, "what somebody else did elsewhere is healed at once");
+        assert_eq!(plan.drift().count(), 3, "what waits is drift still");
+    }
+}
+
+#[test]
+fn the_wait_ends() {
+    let world = world([tier_x()], known_facts());
+    let mut plan = plan_held(&world, &[]);
+    plan.hold(&contested(&[BASE_INGRESS]), NOW + Duration::from_secs(1));
+    assert_eq!(plan.held, []);
+}
+
+// Narrowed before its extras stand, a base would cut off the pods that they are for.
+#[test]
+fn a_base_is_not_narrowed_while_one_of_its_extras_waits() {
+    let narrower = tier(
+        "x",
+        json!({"allow": [
+            {"name": "api", "preset": "KubeAPIServer", "podSelector": {"matchLabels": {"needs-api": "true"}}}]}),
+    );
+    let world = world([narrower], known_facts());
+    assert!(names(&plan_held(&world, &[])).contains(&BASE_EGRESS));
+    let plan = plan_held(&world, &[API_EGRESS]);
+    assert!(!names(&plan).contains(&BASE_EGRESS), "{:?}", causes(&plan));
+    assert!(
+        names(&plan).contains(&BASE_INGRESS),
+        "an open direction waits for nothing"
+    );
+}
+
+#[test]
+fn what_we_wrote_is_not_removed_while_something_waits() {
+    let without_extra = tier("x", json!({"allow": [{"name": "dns", "preset": "DNS"}]}));
+    let world = world([without_extra], known_facts());
+    let namespace = namespace("n", &[]);
+    let old = super::world([tier_x()], known_facts());
+    let first = plan(&old, &namespace, &ObservedPolicies::new(), None);
+    let record = record_of(&old, &namespace, &first);
+    let mut standing = observed(&namespace, first.writes());
+    standing.remove(&name(BASE_INGRESS));
+    let planned = plan(&world, &namespace, &standing, Some(&record));
+    assert_eq!(names(&planned), [BASE_INGRESS, API_EGRESS]);
+    let mut held = planned;
+    held.hold(&contested(&[BASE_INGRESS]), NOW);
+    assert_eq!(names(&held), [] as [&str; 0]);
+}
