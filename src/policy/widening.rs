@@ -12,40 +12,33 @@
 //! * a rule without ports, where the tier lists every port of each protocol: other protocols have no ports;
 //! * a named port to a block of addresses, where enforcers differ in whether a name can mean anything;
 //! * namespaces other than this one, as though any labels could be on any name;
-//! * what takes more than [`EFFORT`] to decide.
+//! * what takes more than [`EFFORT`] to decide, or more than [`MAX_SPEC_BYTES`] to write.
 
 mod detail;
+mod foreign_policy;
 mod interval_set;
 mod judgement;
 mod label_set;
 mod reading;
 mod region;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 
 use self::detail::Described;
+pub use self::foreign_policy::{ForeignPolicy, ForeignSpec, MAX_SPEC_BYTES};
 use self::label_set::{Labels, Subject, demand};
 use self::reading::{PortName, Ports, each_port, everyone, peer_set, rules};
 use self::region::Region;
-use super::{Namespace, PolicyName, Rendered};
+use super::{Governor, Namespace, Rendered};
 use crate::api::Direction;
 
 /// How much is compared for one direction of a policy before what is left counts as beyond the tier: in listed
 /// values, ranges and rules that were looked at. Real policies take some hundreds; without a limit a tenant could
 /// write one that takes for ever.
 pub const EFFORT: usize = 100_000;
-
-/// Somebody else's NetworkPolicy in a governed namespace.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ForeignPolicy {
-    /// `metadata.name`.
-    pub name: String,
-    /// Its `spec`.
-    pub spec: Arc<NetworkPolicySpec>,
-}
 
 /// That a policy allows what the tier does not, in one direction.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,12 +66,10 @@ pub enum Severity {
     Open,
 }
 
-impl ForeignPolicy {
-    /// Reads a live object; `None` if its name is reserved: such a policy is ours to correct.
-    pub fn read(policy: NetworkPolicy) -> Option<Self> {
-        let name = policy.metadata.name.unwrap_or_default();
-        let spec = Arc::new(policy.spec.unwrap_or_default());
-        PolicyName::reserved(&name).is_none().then_some(Self { name, spec })
+impl Widening {
+    /// The worst first; of equally bad ones by name.
+    fn rank(&self) -> (Reverse<Severity>, &str, Direction) {
+        (Reverse(self.severity), &self.policy, self.direction)
     }
 }
 
@@ -95,6 +86,22 @@ impl Severity {
             Self::Open => "open",
         }
     }
+}
+
+/// What widens a namespace, the worst first, then by name and direction; nothing where no tier governs it. The controller,
+/// which judges policy by policy and remembers, comes to the same.
+pub fn widenings_of_namespace<'a>(
+    governor: Governor<'_>,
+    namespace: &Namespace,
+    foreign: impl IntoIterator<Item = &'a ForeignPolicy>,
+) -> Vec<Widening> {
+    let Some(allowed) = AllowedByTier::of(governor, namespace) else {
+        return Vec::new();
+    };
+    let widenings = foreign.into_iter().flat_map(|policy| allowed.widenings(policy));
+    let mut widenings: Vec<_> = widenings.collect();
+    widenings.sort_by(|left, right| left.rank().cmp(&right.rank()));
+    widenings
 }
 
 /// How one policy widens what `rendered` allows in a namespace: at most once for each direction of `isolate`.
@@ -135,10 +142,20 @@ impl<'a> AllowedByTier<'a> {
         }
     }
 
+    /// What policies are held to where `governor` governs: `None` where no tier does.
+    pub fn of(governor: Governor<'a>, namespace: &'a Namespace) -> Option<Self> {
+        let ranked = governor.tier()?;
+        Some(Self::new(&ranked.rendered, ranked.tier.isolate(), namespace))
+    }
+
     /// How one policy widens it: at most once for each direction.
     pub fn widenings(&self, foreign: &ForeignPolicy) -> Vec<Widening> {
+        let spec = foreign.spec.read();
         let judge = |(&direction, allowed): (&Direction, &Vec<Allowed<'_>>)| {
-            let (severity, detail) = judgement::judge(&foreign.spec, direction, allowed, self.namespace)?;
+            let (severity, detail) = match &spec {
+                Ok(spec) => judgement::judge(spec, direction, allowed, self.namespace)?,
+                Err(not_compared) => (Severity::Open, not_compared.detail(direction)?),
+            };
             Some(Widening {
                 policy: foreign.name.clone(),
                 direction,

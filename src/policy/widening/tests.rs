@@ -2,12 +2,16 @@
 //! `tests/widening_laws.rs`.
 
 mod containment;
+mod namespace;
 
+use std::sync::Arc;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{Facts, ParsedTier, RenderedPolicy, SpecDigest, render};
+use crate::policy::{Facts, ParsedTier, PolicyName, RenderedPolicy, SpecDigest, render};
 
 const NOTHING: &str = "nothing";
 
@@ -50,9 +54,12 @@ fn rendered(specs: &[Value]) -> Rendered {
 }
 
 fn foreign(spec: &Value) -> ForeignPolicy {
+    let spec: NetworkPolicySpec = serde_json::from_value(spec.clone()).unwrap();
+    // However large: what is too large to be kept is a case of its own.
+    let text = serde_json::to_string(&spec).unwrap();
     ForeignPolicy {
         name: String::from("theirs"),
-        spec: Arc::new(serde_json::from_value(spec.clone()).unwrap()),
+        spec: ForeignSpec::Kept(text.into()),
     }
 }
 
@@ -311,8 +318,11 @@ fn a_reserved_name_is_not_somebody_elses() {
         },
         spec: None,
     };
-    assert_eq!(ForeignPolicy::read(named("cofferdam-baseline-ingress")), None);
-    assert_eq!(ForeignPolicy::read(named("default-deny")).unwrap().name, "default-deny");
+    assert_eq!(ForeignPolicy::read(&named("cofferdam-baseline-ingress")), None);
+    assert_eq!(
+        ForeignPolicy::read(&named("default-deny")).unwrap().name,
+        "default-deny"
+    );
 }
 
 #[test]
@@ -334,10 +344,7 @@ fn the_policies_of_a_tier_do_not_widen_it() {
     let allowed = AllowedByTier::new(&rendered, &isolate, &namespace);
     assert_eq!(rendered.policies.len(), 3);
     for (name, policy) in &rendered.policies {
-        let copy = ForeignPolicy {
-            name: name.to_string(),
-            spec: Arc::new(policy.spec.clone()),
-        };
+        let copy = ForeignPolicy::new(name.to_string(), &policy.spec);
         assert_eq!(allowed.widenings(&copy), [], "{name}");
     }
     let wider = foreign(&json!({"podSelector": {}, "egress": [{"to": [block("10.20.0.0/16", &[])]}]}));
