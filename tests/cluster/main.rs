@@ -12,6 +12,7 @@ mod demo;
 mod drift;
 mod facts;
 mod failure;
+mod faults;
 mod gauges;
 mod harness;
 mod harness_itself;

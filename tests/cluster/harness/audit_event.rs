@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct AuditEvent {
     /// `ResponseComplete`; `ResponseStarted` for a watch that still runs; `Panic`.
     pub stage: String,
+    /// The id of the request, which its sender may choose.
+    pub audit_id: String,
     /// Who asked.
     pub user: String,
     /// Program that asked.
@@ -82,6 +84,12 @@ impl AuditEvent {
         format!("{group}{}{subresource}", self.resource)
     }
 
+    /// The process that asked, where it did so through a [`super::FaultProxy`].
+    pub fn writer(&self) -> Option<&str> {
+        let (writer, _) = self.audit_id.rsplit_once('-')?;
+        writer.starts_with("writer-").then_some(writer)
+    }
+
     /// One line for failure messages.
     pub fn summary(&self) -> String {
         format!(
@@ -104,6 +112,8 @@ impl AuditEvent {
 #[serde(rename_all = "camelCase")]
 struct RawEvent {
     stage: String,
+    #[serde(default, rename = "auditID")]
+    audit_id: String,
     verb: String,
     user: RawUser,
     #[serde(default)]
@@ -160,6 +170,7 @@ impl From<RawEvent> for AuditEvent {
         };
         Self {
             stage: raw.stage,
+            audit_id: raw.audit_id,
             user: raw.user.username,
             user_agent: raw.user_agent,
             verb: raw.verb,

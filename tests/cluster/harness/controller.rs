@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::control_plane::ControlPlane;
 use super::eventually::{PATIENCE, eventually};
+use super::fault_proxy::FaultProxy;
 use super::free_port::free_port;
 use super::identity::Identity;
 use super::metrics::Metrics;
@@ -41,6 +43,27 @@ impl Controller {
 
     /// Starts it without waiting, for scenarios in which it cannot become ready.
     pub fn spawn(control_plane: &ControlPlane, arguments: &[&str]) -> Self {
+        let kubeconfig = control_plane.kubeconfig(Identity::Controller);
+        Self::spawn_with(&kubeconfig, control_plane.directory(), arguments)
+    }
+
+    /// As [`Self::start`], with the proxy between it and the API server.
+    pub async fn start_through(proxy: &FaultProxy, arguments: &[&str]) -> Self {
+        let mut controller = Self::spawn_through(proxy, arguments);
+        controller.wait_until_ready().await;
+        controller
+    }
+
+    /// As [`Self::start_through`] without waiting: it may be one that a fault kills first.
+    pub fn spawn_through(proxy: &FaultProxy, arguments: &[&str]) -> Self {
+        let directory = proxy.kubeconfig().parent().expect("a file in a directory");
+        let controller = Self::spawn_with(proxy.kubeconfig(), directory, arguments);
+        proxy.threatens(controller.pid());
+        controller
+    }
+
+    /// Starts it for the API server of any kubeconfig, without waiting; its log goes to `directory`.
+    pub fn spawn_with(kubeconfig: &Path, directory: &Path, arguments: &[&str]) -> Self {
         let port = free_port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
         command.args([
@@ -51,10 +74,10 @@ impl Controller {
             "cofferdam-system",
         ]);
         command.args(arguments);
-        command.env("KUBECONFIG", control_plane.kubeconfig(Identity::Controller));
+        command.env("KUBECONFIG", kubeconfig);
         command.env("RUST_BACKTRACE", "1");
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let log = control_plane.directory().join(format!("cofferdam-{number}.log"));
+        let log = directory.join(format!("cofferdam-{number}.log"));
         Self {
             process: OwnedProcess::spawn("cofferdam", &command, log),
             port,
@@ -105,6 +128,11 @@ impl Controller {
     pub async fn sigterm(mut self) -> i32 {
         self.process.signal(Signal::SIGTERM);
         self.process.wait(PATIENCE).await.code().unwrap_or(-1)
+    }
+
+    /// Waits until it has ended, however it did.
+    pub async fn wait_until_ended(&mut self) -> ExitStatus {
+        self.process.wait(PATIENCE).await
     }
 
     /// Ends it between any two instructions.

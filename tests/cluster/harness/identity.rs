@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::{Value, json};
 
 /// User name of the controller, as its ServiceAccount would authenticate.
 pub const CONTROLLER_USER: &str = "system:serviceaccount:cofferdam-system:cofferdam";
@@ -44,8 +45,9 @@ impl Identity {
         }
     }
 
+    /// The bearer token.
     // Fixed, and no secret: the server listens on loopback and lives as long as the test process.
-    fn token(self) -> String {
+    pub fn token(self) -> String {
         format!("token-of-{self:?}")
     }
 
@@ -73,10 +75,22 @@ pub fn token_auth_file() -> String {
 
 /// A kubeconfig; YAML is a superset of JSON.
 pub fn kubeconfig(identity: Identity, server: &str, certificate_authority: &Path) -> String {
-    serde_json::json!({
+    kubeconfig_of(
+        identity,
+        &json!({"server": server, "certificate-authority": certificate_authority}),
+    )
+}
+
+/// A kubeconfig for a server that speaks plain HTTP.
+pub fn kubeconfig_without_tls(identity: Identity, server: &str) -> String {
+    kubeconfig_of(identity, &json!({"server": server}))
+}
+
+fn kubeconfig_of(identity: Identity, cluster: &Value) -> String {
+    json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": certificate_authority}}],
+        "clusters": [{"name": "test", "cluster": cluster}],
         "users": [{"name": identity.user(), "user": {"token": identity.token()}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": identity.user()}}],
         "current-context": "test",
