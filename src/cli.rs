@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 pub mod cluster_args;
 pub mod crd;
+mod duration;
 pub mod plan;
 pub mod run;
 
@@ -48,7 +49,8 @@ pub enum Command {
     /// Run the controller
     #[command(after_help = "Examples:
   cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
-  cofferdam run --dns-service openshift-dns/dns-default --exempt-namespace 'openshift-*'")]
+  cofferdam run --dns-service openshift-dns/dns-default --exempt-namespace 'openshift-*'
+  cofferdam run --audit-interval 5m                   # look at every namespace more often")]
     Run(run::RunArgs),
 }
 

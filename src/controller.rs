@@ -5,6 +5,7 @@
 //! (the only writer), `watches` and `cache` (what is known), `report` (what is said).
 
 mod apply;
+mod audit;
 mod cache;
 pub mod client;
 mod confirm;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use self::apply::Writer;
+use self::audit::Audit;
 use self::cache::{Cache, Watched};
 use self::client::{ApiCallRecorder, REQUEST_DEADLINE, build_client};
 use self::events::Events;
@@ -42,6 +44,7 @@ use self::report::Reporter;
 use self::watches::Watches;
 use self::work::WorkQueue;
 use crate::policy::Exemptions;
+use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 use crate::telemetry::server;
 
@@ -56,6 +59,10 @@ pub struct Options {
     pub dns_service: (String, String),
     /// Writes in flight at most.
     pub concurrency: usize,
+    /// How often every namespace is looked at although nothing is known to have happened.
+    pub audit_interval: Duration,
+    /// Namespaces with a series of their own in `namespace_drift` at most.
+    pub metrics_max_namespaces: usize,
 }
 
 /// Why the controller stopped, or did not start.
@@ -77,8 +84,6 @@ pub enum RunError {
 const FACTS_DEADLINE: Duration = Duration::from_secs(10);
 /// How long writes in flight may take once the process is to stop.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(15);
-/// Series of `namespace_drift` at most.
-const DRIFT_SERIES: usize = 1000;
 
 /// Runs until `shutdown` is over, then finishes the writes in flight.
 ///
@@ -95,8 +100,8 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     let reporter = Arc::new(Reporter::new(Arc::clone(&cache), Arc::clone(&ledger)));
     let (events, publishing) = Events::start(client.clone());
     let namespaces = WorkQueue::new();
-    let source = Arc::clone(&reporter);
-    metrics.serve_gauges(Arc::new(move || source.gauges()), DRIFT_SERIES)?;
+    let audit = Arc::new(Audit::default());
+    metrics.serve_gauges(gauge_source(&reporter, &audit), options.metrics_max_namespaces)?;
 
     let watches = Watches {
         client: client.clone(),
@@ -114,6 +119,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         client,
         cache: Arc::clone(&cache),
         ledger,
+        audit: Arc::clone(&audit),
         events,
         metrics,
         reporter,
@@ -125,6 +131,8 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         () = complete(&cache) => {}
         () = &mut shutdown => return Ok(()),
     }
+    let (audited, queue) = (Arc::clone(&cache), namespaces.clone());
+    background.spawn(async move { audit.run(audited, queue, options.audit_interval).await });
     let mut workers = JoinSet::new();
     for _ in 0..options.concurrency {
         workers.spawn(work(namespaces.clone(), Arc::clone(&reconciler)));
@@ -141,6 +149,16 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     background.shutdown().await;
     publishing.abort();
     Ok(())
+}
+
+fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>) -> GaugeSource {
+    let (reporter, audit) = (Arc::clone(reporter), Arc::clone(audit));
+    Arc::new(move || {
+        Some(GaugeSnapshot {
+            last_audit: audit.last_complete(),
+            ..reporter.gauges()?
+        })
+    })
 }
 
 async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>) {

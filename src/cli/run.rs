@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::cluster_args::ClusterArgs;
+use super::duration::parse_duration_in;
 use crate::controller::{self, Options, RunError};
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 
@@ -27,6 +29,17 @@ pub struct RunArgs {
     concurrency: u16,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Every namespace is planned again this often, whether or not something is known to have happened
+    #[arg(long, env = "COFFERDAM_AUDIT_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_audit_interval)]
+    audit_interval: Duration,
+    /// Drifted namespaces with a series of their own in /metrics at most; the others are counted
+    #[arg(
+        long,
+        env = "COFFERDAM_METRICS_MAX_NAMESPACES",
+        value_name = "N",
+        default_value_t = 1000
+    )]
+    metrics_max_namespaces: u32,
     /// How log lines look
     #[arg(long, env = "COFFERDAM_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
@@ -62,8 +75,15 @@ impl RunArgs {
             exemptions: self.cluster.exemptions(),
             dns_service: self.cluster.dns_service.clone(),
             concurrency: self.concurrency.into(),
+            audit_interval: self.audit_interval,
+            metrics_max_namespaces: usize::try_from(self.metrics_max_namespaces).unwrap_or(usize::MAX),
         }
     }
+}
+
+/// At most what leaves the alert on audits that do not come, an hour, some room.
+fn parse_audit_interval(text: &str) -> Result<Duration, String> {
+    parse_duration_in(text, Duration::from_secs(1)..=Duration::from_secs(30 * 60))
 }
 
 /// Runs until SIGTERM or SIGINT.

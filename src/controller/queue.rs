@@ -21,6 +21,8 @@ pub enum Class {
     Drift,
     /// A tier, a namespace or a fact about the cluster changed.
     Change,
+    /// Nothing is known to have happened: every namespace is looked at now and then.
+    Audit,
 }
 
 /// What [`Queue::pop`] found.
@@ -98,7 +100,7 @@ pub fn back_off<K: Hash>(key: &K, failures: u32) -> Duration {
 
 impl Class {
     /// Every class, the most urgent first.
-    pub const ALL: [Class; 3] = [Class::Unprotected, Class::Drift, Class::Change];
+    pub const ALL: [Class; 4] = [Class::Unprotected, Class::Drift, Class::Change, Class::Audit];
 }
 
 impl<K> Default for Queue<K> {

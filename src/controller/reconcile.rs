@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 
 use super::apply::Writer;
+use super::audit::Audit;
 use super::cache::Cache;
 use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
@@ -27,6 +28,7 @@ pub(super) struct Reconciler {
     pub(super) client: Client,
     pub(super) cache: Arc<Cache>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) audit: Arc<Audit>,
     pub(super) writer: Writer,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
@@ -58,6 +60,7 @@ impl Reconciler {
     pub(super) async fn reconcile(&self, ticket: Ticket<String>) {
         let started = Instant::now();
         let Some(view) = self.cache.view(ticket.key()) else {
+            self.audit.planned(ticket.key(), started);
             return self.forget(ticket);
         };
         let visit = Visit::of(&view, self.ledger.get(ticket.key()));
@@ -68,7 +71,8 @@ impl Reconciler {
         let outcome = confirmation.in_outcome(self.writer.apply(&self.cache, &view.namespace, &plan).await);
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
         self.remember(&visit, &plan, &outcome, &ticket);
-        self.finish(ticket, &outcome, started.elapsed());
+        self.audit.planned(ticket.key(), started);
+        self.finish(ticket, &plan, &outcome, started.elapsed());
     }
 
     fn forget(&self, ticket: Ticket<String>) {
@@ -153,7 +157,7 @@ impl Reconciler {
         }
     }
 
-    fn finish(&self, ticket: Ticket<String>, outcome: &Outcome, took: Duration) {
+    fn finish(&self, ticket: Ticket<String>, plan: &Plan, outcome: &Outcome, took: Duration) {
         let result = match &outcome.failure {
             Some(failure) => {
                 tracing::warn!(namespace = ticket.key(), reason = failure.reason, "{}", failure.message);
@@ -166,9 +170,10 @@ impl Reconciler {
         self.metrics.reconciled(CONTROLLER, result, took);
         match result {
             ReconcileResult::Success => ticket.succeeded(),
-            // What could not be written may be a hole: it comes back as urgently as it came.
+            // What could not be written may be a hole: it comes back as urgently as it came, or as what was found.
             _ => {
-                let class = ticket.class();
+                let found = plan.drift().next().map(|_| Class::Drift);
+                let class = ticket.class().min(found.unwrap_or(Class::Audit));
                 ticket.retry(class);
             }
         }

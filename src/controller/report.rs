@@ -184,6 +184,7 @@ impl Reporter {
                 retained,
                 terminating: tally.terminating,
             },
+            last_audit: None,
             drifted: drifted.collect(),
         })
     }

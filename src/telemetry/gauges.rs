@@ -25,6 +25,8 @@ pub struct GaugeSnapshot {
     pub retained_policies: u64,
     /// All namespaces of the cluster.
     pub namespaces: NamespaceTotals,
+    /// When every namespace had last been looked at although nothing was known to have happened.
+    pub last_audit: Option<SystemTime>,
     /// What drifts right now. Order and repetition do not matter.
     pub drifted: Vec<DriftedNamespace>,
 }

@@ -1,6 +1,6 @@
 //! When all is right, nothing is written: counted at the API server.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kube::ResourceExt;
 
@@ -41,6 +41,7 @@ impl World {
     }
 
     async fn is_quiet_since(&self, mark: usize, description: &str) {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         holds_for(description, QUIET, || async {
             let writes = self.control_plane.audit_log().writes_since(mark, Identity::Controller);
             let lines: Vec<String> = writes.iter().map(|event| event.summary()).collect();
@@ -51,6 +52,16 @@ impl World {
             }
         })
         .await;
+        let audited = self
+            .controller
+            .metrics()
+            .value("cofferdam_last_audit_timestamp_seconds", &[])
+            .unwrap();
+        let after = audited - began.as_secs_f64();
+        assert!(
+            after > QUIET.as_secs_f64() / 2.0,
+            "{description}: audits were to go on, the last was {after} s after the begin"
+        );
         mixed_world::is_as_it_should_be(&self.control_plane.admin().await).await;
         let drift = self.controller.metrics().sum("cofferdam_drift_detected_total", &[]);
         assert!(

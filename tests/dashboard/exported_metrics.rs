@@ -16,8 +16,7 @@ pub struct ExportedMetrics(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>)
 const CLOSED_LABELS: [&str; 7] = ["kind", "result", "severity", "state", "status", "type", "le"];
 
 // What rules and dashboard ask for and no code exports yet; what is exported has to leave this list.
-const NOT_EXPORTED_YET: [&str; 5] = [
-    "cofferdam_last_audit_timestamp_seconds",
+const NOT_EXPORTED_YET: [&str; 4] = [
     r#"cofferdam_widening_policies{tier="open",severity="open"}"#,
     r#"cofferdam_widening_policies{tier="open",severity="external"}"#,
     r#"cofferdam_widening_policies{tier="open",severity="cluster"}"#,
@@ -92,6 +91,7 @@ fn full_page() -> String {
             drift_oldest: Some(SystemTime::now()),
             ..TierGauges::default()
         }],
+        last_audit: Some(SystemTime::now()),
         drifted: vec![DriftedNamespace {
             tier: "open".into(),
             target_namespace: "shop".into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
@@ -27,6 +27,7 @@ pub(in crate::telemetry) struct GaugeCollector {
     namespace_drift_omitted: Family<0>,
     contested_policies: Family<1>,
     drift_oldest: Family<1>,
+    last_audit: Family<0>,
 }
 
 impl GaugeCollector {
@@ -70,6 +71,11 @@ impl GaugeCollector {
                 "Unix time since when the oldest drift of a tier is not healed; absent without drift.",
                 ["tier"],
             )?,
+            last_audit: Family::new(
+                "last_audit_timestamp_seconds",
+                "Unix time when the last full audit was complete; absent before the first.",
+                [],
+            )?,
         })
     }
 
@@ -103,6 +109,7 @@ impl Collector for GaugeCollector {
             &self.namespace_drift_omitted.desc,
             &self.contested_policies.desc,
             &self.drift_oldest.desc,
+            &self.last_audit.desc,
         ]
     }
 
@@ -112,16 +119,16 @@ impl Collector for GaugeCollector {
             tiers,
             retained_policies,
             namespaces,
+            last_audit,
             drifted,
         }) = (self.source)()
         else {
             return Vec::new();
         };
         let retained = [(["", "retained"], number(retained_policies))];
-        let oldest = tiers.iter().filter_map(|tier| {
-            let since = tier.drift_oldest?.duration_since(UNIX_EPOCH).ok()?;
-            Some(([tier.tier.as_str()], since.as_secs_f64()))
-        });
+        let oldest = tiers
+            .iter()
+            .filter_map(|tier| Some(([tier.tier.as_str()], unix_time(tier.drift_oldest?)?)));
         let contested = tiers.iter().map(|tier| ([tier.tier.as_str()], number(tier.contested)));
         let mut families = vec![
             self.tier_condition
@@ -133,6 +140,7 @@ impl Collector for GaugeCollector {
             self.namespaces.with(namespaces.samples()),
             self.contested_policies.with(contested),
             self.drift_oldest.with(oldest),
+            self.last_audit.with(last_audit.and_then(unix_time).map(|at| ([], at))),
         ];
         families.extend(self.namespace_drift(&drifted));
         families
@@ -260,6 +268,11 @@ fn present_while_true(present: bool) -> ConditionStatus {
     } else {
         ConditionStatus::False
     }
+}
+
+/// Nothing for a clock that is set before 1970.
+fn unix_time(at: SystemTime) -> Option<f64> {
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
 /// A count as Prometheus has it: exact up to 2^53.

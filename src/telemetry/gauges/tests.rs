@@ -16,6 +16,7 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
         "policies",
         "contested",
         "drift_oldest",
+        "last_audit",
     ];
     let is_gauge = |line: &&str| {
         line.strip_prefix("cofferdam_")
@@ -159,7 +160,17 @@ fn a_timestamp_is_absent_while_nothing_applies() {
         }),
         10,
     );
-    assert!(!lines.iter().any(|line| line.contains("drift_oldest")), "{lines:#?}");
+    for absent in ["drift_oldest", "last_audit"] {
+        assert!(!lines.iter().any(|line| line.contains(absent)), "{lines:#?}");
+    }
+    let audited = GaugeSnapshot {
+        last_audit: Some(UNIX_EPOCH + Duration::from_millis(2_500)),
+        ..GaugeSnapshot::default()
+    };
+    assert_exported(
+        &exported(Some(audited), 10),
+        &["cofferdam_last_audit_timestamp_seconds 2.5"],
+    );
 }
 
 #[test]

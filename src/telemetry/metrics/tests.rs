@@ -34,6 +34,7 @@ fn full() -> Metrics {
             drift_oldest: Some(SystemTime::now()),
             ..TierGauges::default()
         }],
+        last_audit: Some(SystemTime::now()),
         drifted: vec![DriftedNamespace {
             tier: "open".into(),
             target_namespace: "shop".into(),
@@ -72,6 +73,7 @@ fn is_named_as_documented() {
         "cofferdam_drift_detected_total",
         "cofferdam_drift_heal_duration_seconds",
         "cofferdam_drift_oldest_timestamp_seconds",
+        "cofferdam_last_audit_timestamp_seconds",
         "cofferdam_leader",
         "cofferdam_namespace_drift",
         "cofferdam_namespace_drift_omitted",
