@@ -166,7 +166,7 @@ async fn few_at_a_time<T>(changes: impl Iterator<Item = impl Future<Output = T>>
 
 fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteError>) {
     match result {
-        Ok(()) => outcome.committed.push(name.clone()),
+        Ok(()) => _ = outcome.committed.insert(name.clone()),
         Err(WriteError::NamespaceGone) => outcome.namespace_gone = true,
         Err(WriteError::OtherRevision) => outcome.look_again = true,
         Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),

@@ -149,7 +149,7 @@ impl Reconciler {
                 self.events.contested(tier, namespace, policy, &contest.in_words());
             }
         }
-        if let Some(at) = next_look(&after.contests, now) {
+        if let Some(at) = next_look(plan, &after.contests) {
             ticket.look_again(Class::Drift, self.began + at);
         }
         if self.ledger.record(&namespace.name, after) {

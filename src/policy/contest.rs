@@ -4,13 +4,15 @@
 //! Times are told by a clock that only goes forward, as the time since any fixed moment: a wall clock that is set
 //! back would hold a heal for that much longer.
 //!
-//! **Bound.** A contested policy stays as the other left it for at most [`LONGEST_HOLD`] after our last heal.
+//! **Bound.** A contested policy stays as the other left it until [`LONGEST_HOLD`] after our last heal at most, and where it
+//! may let through what the tier does not, until [`LONGEST_HOLD_OPEN`] after it. A heal a few seconds is no hot loop, and who
+//! comes back less often than that is healed at once, however long the fight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::attribution::opponent;
-use super::{NamespaceRecord, ObservedPolicies, Plan, PolicyName};
+use super::{DriftKind, NamespaceRecord, ObservedPolicies, Plan, PolicyName};
 
 /// So many heals within [`WINDOW`] are answered at once; the next one makes the object contested.
 const HEALS_AT_ONCE: usize = 5;
@@ -18,8 +20,13 @@ const HEALS_AT_ONCE: usize = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 /// The wait after the first heal of a contested object; it doubles with each further one.
 const FIRST_HOLD: Duration = Duration::from_secs(1);
-/// The longest wait: a contested policy is never left open for longer.
+/// The longest wait of what lets nothing through meanwhile.
 pub const LONGEST_HOLD: Duration = Duration::from_secs(30);
+/// The longest wait of what may let something through: a contested policy is never left open for longer.
+pub const LONGEST_HOLD_OPEN: Duration = Duration::from_secs(5);
+/// So many names are remembered in a namespace before those that nobody wants are not any more: a tenant can invent names
+/// without end, and each of them costs the tenant a write too.
+const MOST_REMEMBERED: usize = 64;
 
 /// The heals of one object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,10 +60,16 @@ impl Contest {
         begins
     }
 
-    /// Until when the next heal waits; `None` if it does not.
-    pub fn held_until(&self, now: Duration) -> Option<Duration> {
+    /// Until when the heal of such a drift waits; `None` if it does not.
+    pub fn held_until(&self, policy: &PolicyName, drift: DriftKind, now: Duration) -> Option<Duration> {
         let last = self.heals.last().filter(|_| self.is_contested())?;
-        let until = last.saturating_add(self.hold());
+        let longest = if may_be_open(policy, drift) {
+            LONGEST_HOLD_OPEN
+        } else {
+            LONGEST_HOLD
+        };
+        let doublings = self.rounds.saturating_sub(1).min(8);
+        let until = last.saturating_add((FIRST_HOLD * (1 << doublings)).min(longest));
         (now < until).then_some(until)
     }
 
@@ -77,31 +90,31 @@ impl Contest {
             None => String::from("somebody that the API does not name (an audit log does)"),
         };
         format!(
-            "changed by {who} as often as it is healed, which waits for up to {} s now; stop it there, or have the tier say \
-             what it wants",
-            LONGEST_HOLD.as_secs()
+            "changed by {who} as often as it is healed, which waits for up to {} s now, or {} s where it may be open; stop it \
+             there, or have the tier say what it wants",
+            LONGEST_HOLD.as_secs(),
+            LONGEST_HOLD_OPEN.as_secs()
         )
     }
 
     /// When it is over, if the other is quiet from now on.
     pub fn over_at(&self) -> Option<Duration> {
-        let quiet = WINDOW
-            + if self.is_contested() {
-                self.hold()
-            } else {
-                Duration::ZERO
-            };
-        self.heals.last().map(|last| last.saturating_add(quiet))
+        self.heals.last().map(|last| last.saturating_add(WINDOW))
     }
 
     /// Whether the other was quiet long enough that nothing needs to be remembered.
     pub fn is_over(&self, now: Duration) -> bool {
         self.over_at().is_none_or(|over| over <= now)
     }
+}
 
-    fn hold(&self) -> Duration {
-        let doublings = self.rounds.saturating_sub(1).min(8);
-        (FIRST_HOLD * (1 << doublings)).min(LONGEST_HOLD)
+/// Whether a policy that drifted like this may let through what its tier does not. Without our marks it says what it said,
+/// and an extra that is missing only takes away; nobody looks closer than that, since what looks narrow may be wide.
+fn may_be_open(policy: &PolicyName, drift: DriftKind) -> bool {
+    match drift {
+        DriftKind::Modified | DriftKind::Surplus => true,
+        DriftKind::Missing => policy.is_base(),
+        DriftKind::Disowned => false,
     }
 }
 
@@ -109,26 +122,29 @@ impl Contest {
 pub fn contests_after(
     previous: Option<&NamespaceRecord>,
     plan: &Plan,
-    committed: &[PolicyName],
+    committed: &BTreeSet<PolicyName>,
     observed: &ObservedPolicies,
     now: Duration,
 ) -> Contests {
     let mut contests = previous.map(|record| record.contests.clone()).unwrap_or_default();
-    for (policy, _) in plan.drift().filter(|(policy, _)| committed.contains(policy)) {
+    contests.retain(|_, contest| !contest.is_over(now));
+    for (policy, drift) in plan.drift().filter(|(policy, _)| committed.contains(*policy)) {
+        let full = contests.len() >= MOST_REMEMBERED;
+        if full && drift == DriftKind::Surplus && !contests.contains_key(policy) {
+            continue;
+        }
         let opponent = opponent(plan, observed, policy);
         let contest = contests.entry(policy.clone()).or_default();
         contest.healed(now, opponent.as_deref());
     }
-    contests.retain(|_, contest| !contest.is_over(now));
     contests
 }
 
 /// When a namespace has to be looked at although nothing happens: a heal was put off until then, or a fight is over.
-pub fn next_look(contests: &Contests, now: Duration) -> Option<Duration> {
+pub fn next_look(plan: &Plan, contests: &Contests) -> Option<Duration> {
     let contested = contests.values().filter(|contest| contest.is_contested());
-    contested
-        .filter_map(|contest| contest.held_until(now).or_else(|| contest.over_at()))
-        .min()
+    let held = plan.held.iter().map(|held| held.until);
+    held.chain(contested.filter_map(Contest::over_at)).min()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::hold::Held;
 pub use self::object::owner_references;
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
@@ -41,7 +42,7 @@ pub struct Plan {
     /// Directions that wait for an allowance to resolve, because a running workload would be cut off.
     pub waiting: Vec<PolicyName>,
     /// Drift whose heal is put off because somebody fights over the object; see [`super::contest`].
-    pub held: Vec<(PolicyName, DriftKind)>,
+    pub held: Vec<Held>,
 }
 
 /// A policy to create or to replace.
@@ -336,7 +337,7 @@ impl Plan {
             Cause::Drift(kind) => Some((name, kind)),
             Cause::Pending | Cause::TakenOver => None,
         });
-        changes.chain(self.held.iter().map(|(name, kind)| (name, *kind)))
+        changes.chain(self.held.iter().map(|held| (&held.name, held.kind)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is remembered of a namespace between two plans of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -77,7 +77,7 @@ pub struct Shadow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Changes that were committed.
-    pub committed: Vec<PolicyName>,
+    pub committed: BTreeSet<PolicyName>,
     /// The first change that failed.
     pub failure: Option<Failure>,
     /// Whether the namespace turned out to be gone or going: nothing is wrong, and nothing is to be done.

@@ -216,8 +216,8 @@ fn to_the_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// A condition message has at most 32,768 characters; far fewer are read.
-fn bounded(message: String) -> String {
+/// A condition message has at most 32,768 characters; far fewer are read, of a problem too.
+pub(super) fn bounded(message: String) -> String {
     match message.char_indices().nth(1024) {
         Some((end, _)) => format!("{}...", &message[..end]),
         None => message,

@@ -1,17 +1,21 @@
 //! From what is remembered of every namespace to what that means for every tier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
 use super::plan::ChangeCounts;
+use super::status::bounded;
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
 use crate::api::{NamespaceCounts, NamespaceProblem};
 
 /// The most problems that a status lists.
 pub(super) const MAX_PROBLEMS: usize = 10;
+/// The most policies that one problem names: a tenant may put thousands under reserved names, each of 253 characters, and
+/// the API server would refuse the whole status.
+const MAX_NAMED_POLICIES: usize = 3;
 
 /// What all namespaces together say of one tier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,9 +137,11 @@ impl TierTally {
                 .count()) as u64;
         for drift in record.drifted.values() {
             *self.policies_drifted.entry(drift.kind).or_default() += 1;
-            self.drifted.push((namespace.name.clone(), drift.kind));
             self.drift_oldest = Some(self.drift_oldest.map_or(drift.since, |oldest| oldest.min(drift.since)));
         }
+        let kinds: BTreeSet<_> = record.drifted.values().map(|drift| drift.kind).collect();
+        self.drifted
+            .extend(kinds.into_iter().map(|kind| (namespace.name.clone(), kind)));
         let mut contested = record.contests.iter().filter(|(_, contest)| contest.is_contested());
         if let Some((policy, contest)) = contested.next() {
             let more = contested.count() as u64;
@@ -151,16 +157,7 @@ impl TierTally {
         match &record.state {
             _ if !record.drifted.is_empty() => {
                 self.namespaces.drifted += 1;
-                let kinds: Vec<_> = record
-                    .drifted
-                    .iter()
-                    .map(|(name, drift)| format!("{name} {}", drift.kind.as_str()))
-                    .collect();
-                self.problem(
-                    Some(namespace),
-                    words::DRIFTED,
-                    format!("{}, not healed yet", kinds.join(", ")),
-                );
+                self.problem(Some(namespace), words::DRIFTED, drift_in_words(record));
             }
             NamespaceState::Protected => self.namespaces.protected += 1,
             NamespaceState::Failed(_) => self.namespaces.failed += 1,
@@ -196,7 +193,7 @@ impl TierTally {
         self.problems.push(NamespaceProblem {
             namespace: namespace.map(|namespace| namespace.name.clone()),
             reason: reason.to_owned(),
-            message,
+            message: bounded(message),
         });
         if self.problems.len() > 4 * MAX_PROBLEMS {
             self.problems.sort();
@@ -205,8 +202,23 @@ impl TierTally {
     }
 }
 
+fn drift_in_words(record: &NamespaceRecord) -> String {
+    let drifted = record.drifted.iter().take(MAX_NAMED_POLICIES);
+    let named: Vec<_> = drifted
+        .map(|(name, drift)| format!("{name} {}", drift.kind.as_str()))
+        .collect();
+    let more = match record.drifted.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}, not healed yet", named.join(", "))
+}
+
 fn governs(record: Option<&NamespaceRecord>, ranked: &RankedTier) -> bool {
     let identity = ranked.tier.identity();
     let governor = record.and_then(|record| record.governor.as_ref());
     governor.is_some_and(|governor| governor.uid == identity.uid && governor.generation == identity.generation)
 }
+
+#[cfg(test)]
+mod tests;

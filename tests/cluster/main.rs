@@ -6,6 +6,7 @@
 mod assignment;
 mod attack;
 mod broken_tier;
+mod contested;
 mod converge;
 mod dashboard_picture;
 mod demo;

@@ -6,6 +6,17 @@ use super::Plan;
 use crate::policy::contest::Contests;
 use crate::policy::{Cause, DriftKind, PolicyName};
 
+/// A drift whose heal is put off because somebody fights over the object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// The policy.
+    pub name: PolicyName,
+    /// How it differs.
+    pub kind: DriftKind,
+    /// Until when, by the clock that contests are told by.
+    pub until: Duration,
+}
+
 impl Plan {
     /// Puts off the heals of contested objects. What must not come before one of them waits with it: a base is not
     /// narrowed before its extras stand, and what we wrote is not removed before everything stands. What somebody
@@ -18,9 +29,8 @@ impl Plan {
         let removals = removals.filter_map(|removal| held(&removal.name, removal.cause));
         let removals: Vec<_> = removals.collect();
 
-        let stays =
-            |waiting: &[(PolicyName, DriftKind)], name: &PolicyName| waiting.iter().all(|(waiting, _)| waiting != name);
-        let extras_stand = writes.iter().all(|(name, _)| name.is_base());
+        let stays = |waiting: &[Held], name: &PolicyName| waiting.iter().all(|held| held.name != *name);
+        let extras_stand = writes.iter().all(|held| held.name.is_base());
         self.extras.retain(|extra| stays(&writes, &extra.name));
         self.bases
             .retain(|base| stays(&writes, &base.name) && (extras_stand || base.cannot_wait()));
@@ -31,15 +41,11 @@ impl Plan {
     }
 }
 
-fn drift_that_waits(
-    name: &PolicyName,
-    cause: Cause,
-    contests: &Contests,
-    now: Duration,
-) -> Option<(PolicyName, DriftKind)> {
+fn drift_that_waits(name: &PolicyName, cause: Cause, contests: &Contests, now: Duration) -> Option<Held> {
     let Cause::Drift(kind) = cause else {
         return None;
     };
-    contests.get(name)?.held_until(now)?;
-    Some((name.clone(), kind))
+    let until = contests.get(name)?.held_until(name, kind, now)?;
+    let name = name.clone();
+    Some(Held { name, kind, until })
 }

@@ -63,7 +63,7 @@ impl GaugeCollector {
             )?,
             contested_policies: Family::new(
                 "contested_policies",
-                "Policies that somebody changes as often as they are healed; their heals wait for up to 30 s.",
+                "Policies that somebody changes as often as they are healed; their heals wait for up to 30 s, or 5 s where they may be open.",
                 ["tier"],
             )?,
             drift_oldest: Family::new(

@@ -42,7 +42,8 @@ fn only_what_is_fought_over_waits() {
     assert_eq!(names(&plan_held(&world, &[])), all);
     for (index, kind) in [Missing, Modified, Surplus].into_iter().enumerate() {
         let plan = plan_held(&world, &all[index..=index]);
-        assert_eq!(plan.held, [(name(all[index]), kind)]);
+        let held: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.kind)).collect();
+        assert_eq!(held, [(all[index], kind)]);
         let left: Vec<_> = all.into_iter().filter(|policy| *policy != all[index]).collect();
         assert_eq!(names(&plan), left, "what somebody else did elsewhere is healed at once");
         assert_eq!(plan.drift().count(), 3, "what waits is drift still");
