@@ -13,6 +13,7 @@ mod definition;
 mod error;
 mod events;
 mod fact_sources;
+mod follow;
 mod ledger;
 mod policy_index;
 mod queue;

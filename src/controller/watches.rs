@@ -1,24 +1,19 @@
 //! Watches into caches, and what changed into the queue. Every watch decodes what it needs and drops the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, ResourceExt};
 use tokio::task::JoinSet;
 
 use super::cache::{Cache, NamespaceNews, Watched};
-use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
-use super::error::{describe_definition_error, describe_watch_error};
 use super::fact_sources::{EndpointSlices, FactSources};
 use super::queue::Class;
 use super::readable::Readable;
@@ -32,11 +27,6 @@ use crate::telemetry::metrics::Metrics;
 /// stall for 50 ms in the API server about one time in twenty, because the admission plugin NamespaceLifecycle
 /// has not seen it yet (measured: 2 ms makes the 99th percentile 6 ms instead of 53 ms).
 const SETTLING_TIME: Duration = Duration::from_millis(2);
-
-/// A failed watch is opened again after this, doubled with each failure in a row.
-const REOPEN_AFTER: Duration = Duration::from_millis(200);
-/// A failed watch is opened again at the latest after this: while it is closed, nothing heals.
-const REOPEN_AFTER_AT_MOST: Duration = Duration::from_secs(2);
 
 /// What the watches feed.
 #[derive(Clone)]
@@ -218,30 +208,6 @@ impl Watches {
         self.look_at(concerned, Class::Change);
     }
 
-    /// Reads whether the definition of tiers ends, for as long as it takes: until then, a tier that is gone stays.
-    async fn read_definition(&self) {
-        let mut failures = 0_u32;
-        loop {
-            let error = match definition_ends(&self.client).await {
-                Ok(ends) => {
-                    if failures > 0 {
-                        self.cache.recovered(Watched::Tiers);
-                    }
-                    return self.cache.definition_read(ends);
-                }
-                Err(error) => error,
-            };
-            failures += 1;
-            let description = describe_definition_error(&error);
-            if failures.is_power_of_two() {
-                tracing::warn!(failures, "{description}");
-            }
-            self.cache.failing(Watched::Tiers, description);
-            self.metrics.cache_synced(Watched::Tiers.label(), false);
-            tokio::time::sleep(reopen_after(failures)).await;
-        }
-    }
-
     fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
@@ -253,72 +219,4 @@ impl Watches {
             self.namespaces.push(namespace, class, now);
         }
     }
-
-    /// Feeds every event of a watch to `handle`, for ever.
-    async fn follow<K>(
-        &self,
-        api: Api<Readable<K>>,
-        config: watcher::Config,
-        watched: Watched,
-        mut handle: impl FnMut(Event<K>),
-    ) where
-        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
-    {
-        let mut failures = 0_u32;
-        loop {
-            let mut events = pin!(watcher(api.clone(), config.clone()));
-            while let Some(event) = events.next().await {
-                let error = match event {
-                    Ok(event) => {
-                        // `Init` comes before the request is made: it is no sign that the watch works.
-                        if !matches!(event, Event::Init) {
-                            failures = 0;
-                            self.cache.recovered(watched);
-                        }
-                        if watched == Watched::Tiers && (self.cache.definition_ends() || may_tell_of_an_end(&event)) {
-                            self.cache.tier_ends(ending_tier(&event));
-                            self.read_definition().await;
-                        }
-                        handle(as_read(event));
-                        self.metrics
-                            .cache_synced(watched.label(), failures == 0 && self.cache.is_synced(watched));
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                let description = describe_watch_error(watched, &error);
-                failures = failures.saturating_add(1);
-                if failures.is_power_of_two() {
-                    tracing::warn!(watch = watched.label(), failures, "{description}");
-                }
-                self.cache.failing(watched, description);
-                self.metrics.cache_synced(watched.label(), false);
-                tokio::time::sleep(reopen_after(failures)).await;
-                if is_expired_at_start(&error) {
-                    // The watcher would ask for the same expired version for ever: list anew.
-                    break;
-                }
-            }
-        }
-    }
-}
-
-fn as_read<K>(event: Event<Readable<K>>) -> Event<K> {
-    match event {
-        Event::Init => Event::Init,
-        Event::InitApply(Readable(object)) => Event::InitApply(object),
-        Event::InitDone => Event::InitDone,
-        Event::Apply(Readable(object)) => Event::Apply(object),
-        Event::Delete(Readable(object)) => Event::Delete(object),
-    }
-}
-
-fn reopen_after(failures: u32) -> Duration {
-    REOPEN_AFTER
-        .saturating_mul(1 << failures.saturating_sub(1).min(8))
-        .min(REOPEN_AFTER_AT_MOST)
-}
-
-fn is_expired_at_start(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
