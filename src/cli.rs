@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod cluster_args;
+mod columns;
 pub mod crd;
 mod duration;
+mod input;
 pub mod plan;
 pub mod run;
+pub mod status;
+mod wording;
 
 /// Keeps every Kubernetes namespace watertight: isolation tiers in, NetworkPolicies kept in place, drift measured.
 #[derive(Debug, Parser)]
@@ -46,6 +50,16 @@ pub enum Command {
   cofferdam plan -f tiers/ -f namespaces.yaml -o yaml > policies.yaml"
     )]
     Plan(plan::PlanArgs),
+    /// Show how every namespace stands, and who changed what; exit code 1 if one is not protected
+    #[command(
+        long_about = STATUS_ABOUT,
+        after_help = "Examples:
+  cofferdam status                                    # every namespace of the cluster of KUBECONFIG
+  cofferdam status -n payments -o yaml                # one, with who changed which field from what to what
+  cofferdam status --tier restricted || echo 'not watertight'
+  kubectl get isolationtiers,namespaces,networkpolicies -A --show-managed-fields -o yaml | cofferdam status -f -"
+    )]
+    Status(status::StatusArgs),
     /// Run the controller
     #[command(after_help = "Examples:
   cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
@@ -66,7 +80,30 @@ Files are read strictly: a tier with an unknown field is refused, where a server
 allowance. A tier or namespace without a uid is taken for the one of its name that owns the policies given; one without a
 creationTimestamp does not exist yet.";
 
-/// Exit code of a plan with changes.
+const STATUS_ABOUT: &str = "Show how every namespace stands, and who changed what; exit code 1 if one is not protected
+
+What stands is compared with the plan of the controller itself; nothing is written. Give --exempt-namespace and
+--dns-service as the controller has them.
+
+STATE is one of:
+  protected    a tier governs it, and every policy is there and as rendered
+  contested    so it is at this moment, but somebody undoes it as often as it is healed
+  drifted      somebody else changed what was written, and it is not healed: DRIFT says how and who
+  failed       the controller could not write what has to be written
+  pending      something is still to be written
+  left         no tier selects it any more: it is about to lose its policies
+  retained     no tier selects it; policies of a tier that is gone stand there, and nobody heals them
+  observed     only Observe tiers select it: it keeps what it has, and nobody heals it
+  ungoverned   no tier selects it
+  exempt       it is never touched, by name
+  terminating  it is being deleted
+
+WIDENED-BY names other people's policies that allow more than the tier, the worst first. SINCE is empty where the API
+does not tell. Whether the network plugin enforces any of it does not show in the Kubernetes API.
+
+Exit codes: 0 every namespace shown is protected, exempt or terminating, 1 one is not, 2 there is no status.";
+
+/// Exit code of a check that found something, and of a plan with changes.
 const CHANGES: u8 = 1;
 /// Exit code of a command that could not do its work; 1 is left to commands that found a difference, as in `kubectl diff`.
 const FAILED: u8 = 2;
@@ -80,6 +117,11 @@ impl Cli {
             Command::Plan(arguments) => match plan::run(&arguments) {
                 Ok(plan::Verdict::NoChange) => ExitCode::SUCCESS,
                 Ok(plan::Verdict::Changes) => ExitCode::from(CHANGES),
+                Err(error) => failed(&error),
+            },
+            Command::Status(arguments) => match status::run(&arguments) {
+                Ok(status::Verdict::Protected) => ExitCode::SUCCESS,
+                Ok(status::Verdict::Unprotected) => ExitCode::from(CHANGES),
                 Err(error) => failed(&error),
             },
             Command::Crd => {

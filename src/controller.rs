@@ -17,7 +17,7 @@ mod follow;
 mod ledger;
 mod policy_index;
 mod queue;
-mod readable;
+pub mod readable;
 mod reconcile;
 mod report;
 mod visit;

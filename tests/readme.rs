@@ -81,7 +81,9 @@ fn every_make_target_that_is_named_exists() {
 
 #[test]
 fn every_flag_of_ours_exists() {
-    let help = ["run", "plan", "crd"].map(|verb| cofferdam(&["help", verb])).concat();
+    let help = ["run", "plan", "status", "crd"]
+        .map(|verb| cofferdam(&["help", verb]))
+        .concat();
     let commands = [
         quoted("README.md"),
         blocks("README.md", "sh"),

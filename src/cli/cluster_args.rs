@@ -11,6 +11,25 @@ pub struct ClusterArgs {
     /// Namespace that the controller runs in: never touched [default: $POD_NAMESPACE, then cofferdam-system]
     #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
+    /// What the controller is told too.
+    #[command(flatten)]
+    pub told: ToldArgs,
+}
+
+/// As [`ClusterArgs`], for verbs whose `--namespace` is the one to look at.
+#[derive(Args, Clone, Debug)]
+pub struct LookedAtClusterArgs {
+    /// Namespace that the controller runs in: never touched [default: cofferdam-system]
+    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
+    controller_namespace: Option<String>,
+    /// What the controller is told too.
+    #[command(flatten)]
+    pub told: ToldArgs,
+}
+
+/// What the controller is told: whoever asks what it does has to say the same.
+#[derive(Args, Clone, Debug)]
+pub struct ToldArgs {
     /// A namespace that is never touched, with a trailing * for any ending; repeatable
     #[arg(
         long = "exempt-namespace",
@@ -27,19 +46,37 @@ pub struct ClusterArgs {
 impl ClusterArgs {
     /// Namespaces that are never touched.
     pub fn exemptions(&self) -> Exemptions {
-        Exemptions::new(&self.own_namespace(), self.exempt_namespaces.iter().map(String::as_str))
+        self.told.exemptions(&self.own_namespace())
     }
 
     /// Where the controller runs.
     pub fn own_namespace(&self) -> String {
-        let from_pod = || {
-            std::env::var("POD_NAMESPACE")
-                .ok()
-                .filter(|namespace| !namespace.is_empty())
-        };
-        let told = self.namespace.clone().or_else(from_pod);
-        told.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+        own_namespace(self.namespace.as_ref())
     }
+}
+
+impl LookedAtClusterArgs {
+    /// Namespaces that are never touched.
+    pub fn exemptions(&self) -> Exemptions {
+        self.told.exemptions(&own_namespace(self.controller_namespace.as_ref()))
+    }
+}
+
+impl ToldArgs {
+    fn exemptions(&self, own_namespace: &str) -> Exemptions {
+        Exemptions::new(own_namespace, self.exempt_namespaces.iter().map(String::as_str))
+    }
+}
+
+fn own_namespace(told: Option<&String>) -> String {
+    let from_pod = || {
+        std::env::var("POD_NAMESPACE")
+            .ok()
+            .filter(|namespace| !namespace.is_empty())
+    };
+    told.cloned()
+        .or_else(from_pod)
+        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
 }
 
 fn parse_service(text: &str) -> Result<(String, String), String> {

@@ -73,7 +73,7 @@ impl RunArgs {
         Options {
             listen: self.listen,
             exemptions: self.cluster.exemptions(),
-            dns_service: self.cluster.dns_service.clone(),
+            dns_service: self.cluster.told.dns_service.clone(),
             concurrency: self.concurrency.into(),
             audit_interval: self.audit_interval,
             metrics_max_namespaces: usize::try_from(self.metrics_max_namespaces).unwrap_or(usize::MAX),

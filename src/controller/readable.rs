@@ -14,7 +14,7 @@ use serde_json::Value;
 /// types hold (`9999-12-31T23:59:59Z`). One such object would fail every list and watch of its kind, and so end the
 /// protection of all namespaces.
 #[derive(Clone, Debug)]
-pub(super) struct Readable<K>(pub(super) K);
+pub struct Readable<K>(pub K);
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Readable<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

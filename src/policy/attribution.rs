@@ -171,8 +171,8 @@ pub fn opponent(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -
     Some(manager.name)
 }
 
-/// `None` where nothing stands.
-fn attribution(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -> Option<Attribution> {
+/// Who and what is behind a difference; `None` where nothing stands.
+pub fn attribution(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -> Option<Attribution> {
     let live = observed.get(policy)?;
     let write = plan.writes().find(|write| write.name == *policy);
     Some(match write {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::emergency;
 use super::outlook::Outlook;
-use super::wording::{changes_in_words, count, in_words, listed, subject};
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::api::{Direction, Preset};
+use crate::cli::wording::{changes_in_words, count, in_words, listed, subject};
 use crate::policy::plan::ChangeCounts;
 use crate::policy::status::tier_problems;
 use crate::policy::words;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-use super::snapshot::Snapshot;
 use crate::api::Direction;
+use crate::cli::input::snapshot::Snapshot;
 use crate::policy::digest::normalise;
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::{

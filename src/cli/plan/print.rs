@@ -1,14 +1,15 @@
 //! A plan on stdout: as a diff, as a table, or as the policies that result.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use super::identities::is_placeholder;
 use super::outlook::{Changes, Outlook};
 use super::table::table;
+use crate::cli::columns::colours_are_wanted;
+use crate::cli::input::identities::is_placeholder;
 use crate::cli::write_out;
 use crate::policy::digest::normalise;
 
@@ -54,7 +55,7 @@ const BOOKKEEPING: [&str; 5] = [
 /// When that fails.
 pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError> {
     let mut out = io::stdout().lock();
-    let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured = colours_are_wanted();
     let text = match output {
         Output::Diff => diff(outlooks, coloured)?,
         Output::Table => table(outlooks),

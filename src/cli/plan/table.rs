@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outlook::{Changes, Outlook};
-use super::wording::{changes_in_words, in_words};
 use crate::api::Mode;
+use crate::cli::columns::{Cell, lines, widths};
+use crate::cli::wording::{changes_in_words, in_words};
 use crate::policy::plan::ChangeCounts;
 use crate::policy::{Governor, ParsedTier, PolicyName, RankedTier};
 
@@ -14,21 +15,8 @@ const HEADER: [&str; 5] = ["NAMESPACE", "TIER", "MODE", "CHANGES", "REASONS"];
 pub fn table(outlooks: &[Outlook<'_>]) -> String {
     let mut rows = vec![HEADER.map(String::from)];
     rows.extend(outlooks.iter().flat_map(rows_of));
-    let mut widths = [0; HEADER.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let lines = rows.iter().map(|row| {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        format!("{}\n", cells.join("   ").trim_end())
-    });
-    lines.collect()
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(Cell::from)).collect();
+    lines(&rows, widths(&rows, [0; HEADER.len()]), false)
 }
 
 fn rows_of(outlook: &Outlook<'_>) -> Vec<[String; 5]> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,9 +11,10 @@ use serde_json::Value;
 use super::documents::{Document, InputProblem, Place};
 use super::schema_limits::exceeded_limits;
 use super::snapshot::{Snapshot, TierManifest};
-use super::wording::listed;
 use crate::api::IsolationTierSpec;
 use crate::api::names::{API_VERSION, GROUP, NAMESPACE_NAME_LABEL, TIER_KIND};
+use crate::cli::wording::listed;
+use crate::controller::readable::Readable;
 use crate::policy::ParsedTier;
 use crate::policy::tier::unknown_fields;
 
@@ -115,7 +117,7 @@ impl Manifests {
         match kind {
             TIER_KIND => self.insert_tier(object, &name.1),
             "Namespace" => self.insert_namespace(object, &name.1),
-            "NetworkPolicy" => read(object, kind).map(|policy| self.snapshot.insert_policy(policy)),
+            "NetworkPolicy" => read_policy(object).map(|policy| self.snapshot.insert_policy(policy)),
             "Service" => read(object, kind).map(|service| self.snapshot.services.push(service)),
             _ => read(object, kind).map(|slice| self.snapshot.endpoint_slices.push(slice)),
         }
@@ -178,10 +180,12 @@ impl Manifests {
                 .map(|problem| format!("IsolationTier {name}: {problem}"))
                 .collect());
         }
-        let spec = spec.clone();
-        self.snapshot
-            .tiers
-            .insert(name.to_owned(), TierManifest { metadata, spec });
+        let tier = TierManifest {
+            metadata,
+            spec: spec.clone(),
+            status: object["status"].clone(),
+        };
+        self.snapshot.tiers.insert(name.to_owned(), tier);
         Ok(())
     }
 
@@ -212,6 +216,11 @@ fn name_of(object: &Value, kind: &str, namespaced: bool) -> Result<(String, Stri
         Some(namespace) => Ok((namespace.to_owned(), name.to_owned())),
         None => Err(vec![format!("{kind} {name}: expected metadata.namespace, found none")]),
     }
+}
+
+/// What kubectl printed may hold times that only a server can read.
+fn read_policy(object: &Value) -> Result<NetworkPolicy, Vec<String>> {
+    read::<Readable<NetworkPolicy>>(object, "NetworkPolicy").map(|policy| policy.0)
 }
 
 fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, Vec<String>> {

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::DynamicObject;
 use serde_json::Value;
 
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
@@ -33,9 +34,34 @@ pub struct TierManifest {
     pub metadata: ObjectMeta,
     /// Its raw spec.
     pub spec: Value,
+    /// What the controller says of it, raw; null where it says nothing.
+    pub status: Value,
+}
+
+impl From<DynamicObject> for TierManifest {
+    fn from(tier: DynamicObject) -> Self {
+        let field = |name: &str| tier.data.get(name).cloned().unwrap_or_default();
+        Self {
+            spec: field("spec"),
+            status: field("status"),
+            metadata: tier.metadata,
+        }
+    }
 }
 
 impl Snapshot {
+    /// Adds a tier.
+    pub fn insert_tier(&mut self, tier: TierManifest) {
+        let name = tier.metadata.name.clone().unwrap_or_default();
+        self.tiers.insert(name, tier);
+    }
+
+    /// Adds a namespace.
+    pub fn insert_namespace(&mut self, metadata: ObjectMeta) {
+        let name = metadata.name.clone().unwrap_or_default();
+        self.namespaces.insert(name, metadata);
+    }
+
     /// Adds a policy to its namespace.
     pub fn insert_policy(&mut self, policy: NetworkPolicy) {
         let namespace = policy.metadata.namespace.clone().unwrap_or_default();
