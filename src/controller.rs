@@ -15,6 +15,7 @@ mod events;
 mod fact_sources;
 mod follow;
 mod ledger;
+mod list_watch;
 mod policy_index;
 mod queue;
 pub mod readable;

@@ -1,21 +1,21 @@
 //! One watch, for ever: its events to whoever handles them, its failures to `/readyz`, and open again.
 
-use std::pin::pin;
+use std::fmt::Debug;
 use std::time::Duration;
 
-use futures::StreamExt;
 use kube::Resource;
 use kube::api::Api;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 
 use super::cache::Watched;
 use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
-use super::error::{describe_definition_error, describe_watch_error};
+use super::error::{describe_definition_error, describe_watch_error, wait_asked_for};
+use super::list_watch::{Broken, ListWatch, Selection, Step};
 use super::readable::Readable;
 use super::watches::Watches;
 
-/// A failed watch is opened again after this, doubled with each failure in a row.
+/// A watch that failed twice is opened again after this, doubled with each further failure in a row.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
 /// A failed watch is opened again at the latest after this: while it is closed, nothing heals.
 const REOPEN_AFTER_AT_MOST: Duration = Duration::from_secs(2);
@@ -25,48 +25,55 @@ impl Watches {
     pub(super) async fn follow<K>(
         &self,
         api: Api<Readable<K>>,
-        config: watcher::Config,
+        selection: Selection,
         watched: Watched,
         mut handle: impl FnMut(Event<K>),
     ) where
-        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let mut failures = 0_u32;
+        let mut resource = ListWatch::new(api, selection);
         loop {
-            let mut events = pin!(watcher(api.clone(), config.clone()));
-            while let Some(event) = events.next().await {
-                let error = match event {
-                    Ok(event) => {
-                        // `Init` comes before the request is made: it is no sign that the watch works.
-                        if !matches!(event, Event::Init) {
-                            failures = 0;
-                            self.cache.recovered(watched);
-                        }
-                        if watched == Watched::Tiers && (self.cache.definition_ends() || may_tell_of_an_end(&event)) {
-                            self.cache.tier_ends(ending_tier(&event));
-                            self.read_definition().await;
-                        }
-                        handle(as_read(event));
-                        self.metrics
-                            .cache_synced(watched.label(), failures == 0 && self.cache.is_synced(watched));
-                        continue;
-                    }
-                    Err(error) => error,
-                };
-                let description = describe_watch_error(watched, &error);
-                failures = failures.saturating_add(1);
-                if failures.is_power_of_two() {
-                    tracing::warn!(watch = watched.label(), failures, "{description}");
+            match resource.next().await {
+                // Before the first request: it says nothing of how things are.
+                Ok(Step::Event(Event::Init)) => handle(Event::Init),
+                // Not the end of the failures: a watch that breaks as soon as it is open is no better than none.
+                Ok(Step::Opened) => self.works(watched),
+                Ok(Step::Works) => {
+                    failures = 0;
+                    self.works(watched);
                 }
-                self.cache.failing(watched, description);
-                self.metrics.cache_synced(watched.label(), false);
-                tokio::time::sleep(reopen_after(failures)).await;
-                if is_expired_at_start(&error) {
-                    // The watcher would ask for the same expired version for ever: list anew.
-                    break;
+                Ok(Step::Event(event)) => {
+                    failures = 0;
+                    if watched == Watched::Tiers && (self.cache.definition_ends() || may_tell_of_an_end(&event)) {
+                        self.cache.tier_ends(ending_tier(&event));
+                        self.read_definition().await;
+                    }
+                    handle(as_read(event));
+                    self.works(watched);
+                }
+                Err(broken) => {
+                    failures = failures.saturating_add(1);
+                    self.fails(watched, failures, &broken);
+                    tokio::time::sleep(reopen_after(failures, wait_asked_for(&broken))).await;
                 }
             }
         }
+    }
+
+    fn works(&self, watched: Watched) {
+        self.cache.recovered(watched);
+        self.metrics
+            .cache_synced(watched.label(), self.cache.is_synced(watched));
+    }
+
+    fn fails(&self, watched: Watched, failures: u32, broken: &Broken) {
+        let description = describe_watch_error(watched, broken);
+        if failures.is_power_of_two() {
+            tracing::warn!(watch = watched.label(), failures, "{description}");
+        }
+        self.cache.failing(watched, description);
+        self.metrics.cache_synced(watched.label(), false);
     }
 
     /// Reads whether the definition of tiers ends, for as long as it takes: until then, a tier that is gone stays.
@@ -89,7 +96,7 @@ impl Watches {
             }
             self.cache.failing(Watched::Tiers, description);
             self.metrics.cache_synced(Watched::Tiers.label(), false);
-            tokio::time::sleep(reopen_after(failures)).await;
+            tokio::time::sleep(reopen_after(failures + 1, None)).await;
         }
     }
 }
@@ -104,12 +111,33 @@ fn as_read<K>(event: Event<Readable<K>>) -> Event<K> {
     }
 }
 
-fn reopen_after(failures: u32) -> Duration {
-    REOPEN_AFTER
-        .saturating_mul(1 << failures.saturating_sub(1).min(8))
-        .min(REOPEN_AFTER_AT_MOST)
+/// At once after one failure; never before the server's own word.
+fn reopen_after(failures: u32, asked: Option<Duration>) -> Duration {
+    let own = match failures {
+        0 | 1 => Duration::ZERO,
+        more => REOPEN_AFTER
+            .saturating_mul(1 << (more - 2).min(8))
+            .min(REOPEN_AFTER_AT_MOST),
+    };
+    own.max(asked.unwrap_or_default())
 }
 
-fn is_expired_at_start(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_opened_again_at_once_and_then_ever_later() {
+        let waits: Vec<u128> = (1..=8)
+            .map(|failures| reopen_after(failures, None).as_millis())
+            .collect();
+        assert_eq!(waits, [0, 200, 400, 800, 1600, 2000, 2000, 2000]);
+        assert_eq!(reopen_after(u32::MAX, None), REOPEN_AFTER_AT_MOST);
+    }
+
+    #[test]
+    fn the_server_says_how_long_to_wait_at_least() {
+        assert_eq!(reopen_after(1, Some(Duration::from_secs(7))), Duration::from_secs(7));
+        assert_eq!(reopen_after(9, Some(Duration::from_secs(1))), REOPEN_AFTER_AT_MOST);
+    }
 }

@@ -9,12 +9,13 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 use tokio::task::JoinSet;
 
 use super::cache::{Cache, NamespaceNews, Watched};
 use super::fact_sources::{EndpointSlices, FactSources};
+use super::list_watch::Selection;
 use super::queue::Class;
 use super::readable::Readable;
 use super::report::Reporter;
@@ -75,7 +76,7 @@ impl Watches {
         let api =
             Api::<Readable<DynamicObject>>::all_with(self.client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         let mut listed = Vec::new();
-        self.follow(api, watcher::Config::default(), Watched::Tiers, |event| {
+        self.follow(api, Selection::default(), Watched::Tiers, |event| {
             let (concerned, complete) = match event {
                 Event::Init => return listed.clear(),
                 Event::InitApply(tier) => return listed.push(tier),
@@ -96,65 +97,58 @@ impl Watches {
     async fn watch_namespaces(self) {
         let api = Api::<Readable<PartialObjectMeta<Namespace>>>::all(self.client.clone());
         let mut listed = BTreeSet::new();
-        self.follow(
-            api,
-            watcher::Config::default(),
-            Watched::Namespaces,
-            |event| match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(namespace) => {
-                    let name = namespace.name_any();
-                    if self.cache.namespace_applied(namespace, None) != NamespaceNews::Nothing {
-                        self.look_at(vec![name.clone()], Class::Change);
-                    }
-                    listed.insert(name);
+        self.follow(api, Selection::default(), Watched::Namespaces, |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(namespace) => {
+                let name = namespace.name_any();
+                if self.cache.namespace_applied(namespace, None) != NamespaceNews::Nothing {
+                    self.look_at(vec![name.clone()], Class::Change);
                 }
-                Event::InitDone => {
-                    self.look_at(self.cache.namespaces_listed(&listed), Class::Change);
-                    self.cache.synced(Watched::Namespaces);
+                listed.insert(name);
+            }
+            Event::InitDone => {
+                self.look_at(self.cache.namespaces_listed(&listed), Class::Change);
+                self.cache.synced(Watched::Namespaces);
+            }
+            Event::Apply(namespace) => {
+                let (name, now) = (namespace.name_any(), Instant::now());
+                match self.cache.namespace_applied(namespace, Some(now)) {
+                    NamespaceNews::Appeared => self.namespaces.push(name, Class::Unprotected, now + SETTLING_TIME),
+                    NamespaceNews::Changed => self.look_at(vec![name], Class::Change),
+                    NamespaceNews::Nothing => {}
                 }
-                Event::Apply(namespace) => {
-                    let (name, now) = (namespace.name_any(), Instant::now());
-                    match self.cache.namespace_applied(namespace, Some(now)) {
-                        NamespaceNews::Appeared => self.namespaces.push(name, Class::Unprotected, now + SETTLING_TIME),
-                        NamespaceNews::Changed => self.look_at(vec![name], Class::Change),
-                        NamespaceNews::Nothing => {}
-                    }
-                }
-                Event::Delete(namespace) => {
-                    self.cache.namespace_deleted(&namespace.name_any());
-                    self.look_at(vec![namespace.name_any()], Class::Change);
-                }
-            },
-        )
+            }
+            Event::Delete(namespace) => {
+                self.cache.namespace_deleted(&namespace.name_any());
+                self.look_at(vec![namespace.name_any()], Class::Change);
+            }
+        })
         .await;
     }
 
     async fn watch_policies(self) {
         let api = Api::<Readable<NetworkPolicy>>::all(self.client.clone());
-        self.follow(
-            api,
-            watcher::Config::default(),
-            Watched::Policies,
-            |event| match event {
-                Event::Init => self.cache.policies_list_begins(),
-                Event::InitApply(policy) => self.cache.policy_listed(policy),
-                Event::InitDone => {
-                    self.look_at(self.cache.policies_list_ends(), Class::Change);
-                    self.cache.synced(Watched::Policies);
-                }
-                Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
-                Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
-            },
-        )
+        self.follow(api, Selection::default(), Watched::Policies, |event| match event {
+            Event::Init => self.cache.policies_list_begins(),
+            Event::InitApply(policy) => self.cache.policy_listed(policy),
+            Event::InitDone => {
+                self.look_at(self.cache.policies_list_ends(), Class::Change);
+                self.cache.synced(Watched::Policies);
+            }
+            Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
+            Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
+        })
         .await;
     }
 
     async fn watch_service(self, watched: Watched, namespace: String, name: String) {
         let api = Api::<Readable<Service>>::namespaced(self.client.clone(), &namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let selection = Selection {
+            fields: Some(format!("metadata.name={name}")),
+            ..Selection::default()
+        };
         let mut listed = None;
-        self.follow(api, config, watched, |event| {
+        self.follow(api, selection, watched, |event| {
             let (service, complete) = match event {
                 Event::Init => return listed = None,
                 Event::InitApply(service) => return listed = Some(service),
@@ -175,9 +169,12 @@ impl Watches {
 
     async fn watch_endpoints(self, watched: Watched, namespace: String, service: String) {
         let api = Api::<Readable<EndpointSlice>>::namespaced(self.client.clone(), &namespace);
-        let config = watcher::Config::default().labels(&format!("{SERVICE_NAME_LABEL}={service}"));
+        let selection = Selection {
+            labels: Some(format!("{SERVICE_NAME_LABEL}={service}")),
+            ..Selection::default()
+        };
         let mut listed = BTreeMap::new();
-        self.follow(api, config, watched, |event| {
+        self.follow(api, selection, watched, |event| {
             let complete = matches!(event, Event::InitDone);
             let change = |slices: &mut EndpointSlices| match event {
                 Event::Init => listed.clear(),

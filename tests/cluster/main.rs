@@ -32,3 +32,4 @@ mod shutdown;
 mod tenants;
 mod tier_lifecycle;
 mod unresolved;
+mod watches;

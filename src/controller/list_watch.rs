@@ -1,0 +1,255 @@
+//! One resource, step by step: list all of it, watch from there, and watch on or list anew where that ended.
+//!
+//! kube's `watcher` does the same and keeps to itself what matters here: when a watch is open again, that one was silent
+//! for too long, and that one ends again and again. Nor does it bound the body of a list.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::core::Status;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::client::within_deadline;
+
+/// After this the API server ends a watch, as it was asked to: one that is still open well after that is dead, and
+/// nothing else would tell. Bookmarks would come once a minute, where they come at all.
+pub(super) const WATCH_DURATION: Duration = Duration::from_secs(60);
+/// How much later or earlier than asked for the end may come.
+const TOLERANCE: Duration = Duration::from_secs(5);
+/// Objects in one answer to a list.
+pub(super) const PAGE: u32 = 500;
+
+/// Which objects of the resource.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    /// A label selector, as the API server reads it.
+    pub(super) labels: Option<String>,
+    /// A field selector, as the API server reads it.
+    pub(super) fields: Option<String>,
+}
+
+/// What happened next.
+#[derive(Debug)]
+pub(super) enum Step<K> {
+    /// The next event; `Init` to `InitDone` are a list.
+    Event(Event<K>),
+    /// A watch was opened.
+    Opened,
+    /// The watch works, although nothing happened.
+    Works,
+}
+
+/// What went wrong. The next step goes on from where it was, or lists anew where that cannot be.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// A list failed.
+    List(kube::Error),
+    /// A watch could not be opened.
+    Open(kube::Error),
+    /// A watch broke off, or showed what cannot be read.
+    Watch(kube::Error),
+    /// The API server ended the watch, and said why.
+    Ended(Box<Status>),
+    /// The watch ended without a word, before its time.
+    EndedEarly,
+    /// The watch neither showed anything nor ended when it was to end.
+    Silent,
+    /// A list or an object has no resource version to go on from.
+    WithoutVersion,
+}
+
+/// Lists and watches for ever.
+pub(super) struct ListWatch<K> {
+    api: Api<K>,
+    selection: Selection,
+    state: State<K>,
+}
+
+enum State<K> {
+    Unlisted,
+    Listing(Page<K>),
+    Listed { version: String },
+    Watching(Watch<K>),
+}
+
+struct Page<K> {
+    objects: std::vec::IntoIter<K>,
+    /// Where the next page begins.
+    continues: Option<String>,
+    version: Option<String>,
+    is_first: bool,
+}
+
+struct Watch<K> {
+    version: String,
+    opened: Instant,
+    events: BoxStream<'static, kube::Result<WatchEvent<K>>>,
+}
+
+/// What is told, if anything, and where that leaves us.
+type Turn<K> = (Option<Result<Step<K>, Broken>>, State<K>);
+
+impl<K> ListWatch<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    pub(super) fn new(api: Api<K>, selection: Selection) -> Self {
+        Self {
+            api,
+            selection,
+            state: State::Unlisted,
+        }
+    }
+
+    /// Goes one step. A call that is dropped leaves a list to begin anew.
+    ///
+    /// # Errors
+    /// When the step failed; the next one may be taken at once or later.
+    pub(super) async fn next(&mut self) -> Result<Step<K>, Broken> {
+        loop {
+            let (told, state) = match std::mem::replace(&mut self.state, State::Unlisted) {
+                State::Unlisted => (Some(Ok(Step::Event(Event::Init))), State::Listing(Page::before_first())),
+                State::Listing(page) => list(&self.api, &self.selection, page).await,
+                State::Listed { version } => open(&self.api, &self.selection, version).await,
+                State::Watching(watch) => watch.next().await,
+            };
+            self.state = state;
+            if let Some(told) = told {
+                return told;
+            }
+        }
+    }
+}
+
+async fn list<K>(api: &Api<K>, selection: &Selection, mut page: Page<K>) -> Turn<K>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    if let Some(object) = page.objects.next() {
+        return (Some(Ok(Step::Event(Event::InitApply(object)))), State::Listing(page));
+    }
+    if page.continues.is_none() && !page.is_first {
+        return match page.version {
+            Some(version) => (Some(Ok(Step::Event(Event::InitDone))), State::Listed { version }),
+            None => (Some(Err(Broken::WithoutVersion)), State::Unlisted),
+        };
+    }
+    // Without a resource version: what is listed is as new as the request.
+    let parameters = ListParams {
+        label_selector: selection.labels.clone(),
+        field_selector: selection.fields.clone(),
+        limit: Some(PAGE),
+        continue_token: page.continues,
+        ..ListParams::default()
+    };
+    match within_deadline(api.list(&parameters)).await {
+        Ok(list) => {
+            let page = Page {
+                objects: list.items.into_iter(),
+                continues: list.metadata.continue_.filter(|token| !token.is_empty()),
+                version: list.metadata.resource_version.filter(|version| !version.is_empty()),
+                is_first: false,
+            };
+            (None, State::Listing(page))
+        }
+        Err(error) => (Some(Err(Broken::List(error))), State::Unlisted),
+    }
+}
+
+async fn open<K>(api: &Api<K>, selection: &Selection, version: String) -> Turn<K>
+where
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let parameters = WatchParams {
+        label_selector: selection.labels.clone(),
+        field_selector: selection.fields.clone(),
+        timeout: u32::try_from(WATCH_DURATION.as_secs()).ok(),
+        bookmarks: true,
+        ..WatchParams::default()
+    };
+    match within_deadline(api.watch(&parameters, &version)).await {
+        Ok(events) => {
+            let watch = Watch {
+                version,
+                opened: Instant::now(),
+                events: events.boxed(),
+            };
+            (Some(Ok(Step::Opened)), State::Watching(watch))
+        }
+        Err(error) => {
+            let is_expired = matches!(&error, kube::Error::Api(status) if status.code == 410);
+            let state = if is_expired {
+                State::Unlisted
+            } else {
+                State::Listed { version }
+            };
+            (Some(Err(Broken::Open(error))), state)
+        }
+    }
+}
+
+impl<K: Resource> Watch<K> {
+    async fn next(mut self) -> Turn<K> {
+        let dead = self.opened + WATCH_DURATION + TOLERANCE;
+        let Ok(next) = tokio::time::timeout_at(dead, self.events.next()).await else {
+            return (Some(Err(Broken::Silent)), self.ended());
+        };
+        match next {
+            Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                self.shows(object.resource_version(), Event::Apply(object))
+            }
+            Some(Ok(WatchEvent::Deleted(object))) => self.shows(object.resource_version(), Event::Delete(object)),
+            Some(Ok(WatchEvent::Bookmark(bookmark))) => {
+                self.version = bookmark.metadata.resource_version;
+                (Some(Ok(Step::Works)), State::Watching(self))
+            }
+            Some(Ok(WatchEvent::Error(status))) => {
+                let state = if status.code == 410 {
+                    State::Unlisted
+                } else {
+                    self.ended()
+                };
+                (Some(Err(Broken::Ended(status))), state)
+            }
+            Some(Err(error @ kube::Error::ReadEvents(_))) => (Some(Err(Broken::Watch(error))), self.ended()),
+            // One event that cannot be read; asked for again it would come again.
+            Some(Err(error)) => (Some(Err(Broken::Watch(error))), State::Watching(self)),
+            None if self.opened.elapsed() + TOLERANCE < WATCH_DURATION => (Some(Err(Broken::EndedEarly)), self.ended()),
+            None => (Some(Ok(Step::Works)), self.ended()),
+        }
+    }
+
+    fn shows(mut self, version: Option<String>, event: Event<K>) -> Turn<K> {
+        match version.filter(|version| !version.is_empty()) {
+            Some(version) => {
+                self.version = version;
+                (Some(Ok(Step::Event(event))), State::Watching(self))
+            }
+            None => (Some(Err(Broken::WithoutVersion)), State::Unlisted),
+        }
+    }
+
+    fn ended(self) -> State<K> {
+        State::Listed { version: self.version }
+    }
+}
+
+impl<K> Page<K> {
+    fn before_first() -> Self {
+        Self {
+            objects: Vec::new().into_iter(),
+            continues: None,
+            version: None,
+            is_first: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
