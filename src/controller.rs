@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod fact_sources;
 mod follow;
+mod leader;
 mod ledger;
 mod list_watch;
 mod policy_index;
@@ -38,8 +39,10 @@ use tokio::task::JoinSet;
 use self::apply::Writer;
 use self::audit::Audit;
 use self::cache::{Cache, Watched};
-use self::client::{ApiCallRecorder, REQUEST_DEADLINE, build_client};
+use self::client::{ApiCallRecorder, ClientError, REQUEST_DEADLINE, WriteGate, build_writing_client};
 use self::events::Events;
+pub use self::leader::{Candidacy, LeaseSettings, LeaseSettingsError};
+use self::leader::{Leadership, own_identity};
 use self::ledger::Ledger;
 use self::reconcile::Reconciler;
 use self::report::Reporter;
@@ -65,6 +68,8 @@ pub struct Options {
     pub audit_interval: Duration,
     /// Namespaces with a series of their own in `namespace_drift` at most.
     pub metrics_max_namespaces: usize,
+    /// The election to win before anything is written; `None` where no other replica is expected.
+    pub election: Option<Candidacy>,
 }
 
 /// Why the controller stopped, or did not start.
@@ -75,7 +80,16 @@ pub enum RunError {
     Listen(SocketAddr, std::io::Error),
     /// The cluster's configuration cannot be used.
     #[error(transparent)]
-    Client(#[from] client::ClientError),
+    Client(#[from] ClientError),
+    /// Without a name of its own a replica cannot tell its claim from another's.
+    #[error("this replica cannot give itself a name: {0}")]
+    Identity(std::io::Error),
+    /// Another replica may lead by now.
+    #[error(
+        "this replica led and could not renew its lease in time: what was in flight is cut off, and another takes over; \
+         a restart makes it stand by"
+    )]
+    LeadershipLost,
     /// A metric is defined twice: a mistake of ours.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -90,20 +104,26 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(15);
 /// Runs until `shutdown` is over, then finishes the writes in flight.
 ///
 /// # Errors
-/// When it cannot start. Once it runs, everything that fails is tried again.
+/// When it cannot start, and when it led and does not any more. Everything else that fails is tried again.
 pub async fn run(config: Config, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| RunError::Listen(options.listen, error))?;
     let metrics = Arc::new(Metrics::new(known_series())?);
-    let client = build_client(config, count_requests(&metrics), REQUEST_DEADLINE)?;
+    let replica = own_identity().map_err(RunError::Identity)?;
+    let gate = options
+        .election
+        .as_ref()
+        .map_or_else(WriteGate::always_open, Candidacy::gate);
+    let record = count_requests(&metrics);
+    let client = build_writing_client(config.clone(), &replica, Arc::clone(&record), REQUEST_DEADLINE, &gate)?;
     let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
     let ledger = Arc::new(Ledger::default());
     let reporter = Arc::new(Reporter::new(Arc::clone(&cache), Arc::clone(&ledger)));
     let (events, publishing) = Events::start(client.clone());
     let namespaces = WorkQueue::new();
     let audit = Arc::new(Audit::default());
-    metrics.serve_gauges(gauge_source(&reporter, &audit), options.metrics_max_namespaces)?;
+    metrics.serve_gauges(gauge_source(&reporter, &audit, &gate), options.metrics_max_namespaces)?;
 
     let watches = Watches {
         client: client.clone(),
@@ -115,7 +135,25 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     };
     let mut background = watches.start();
     background.spawn(serve(listener, &metrics, &cache));
-    background.spawn(report(&client, &cache, &reporter, &events, &metrics));
+    tracing::info!(listen = %options.listen, replica, version = env!("CARGO_PKG_VERSION"), "started");
+    let mut shutdown = pin!(shutdown);
+    tokio::select! {
+        () = complete(&cache) => {}
+        () = &mut shutdown => return Ok(()),
+    }
+    // Who does not know the cluster yet does not stand for election.
+    let leadership = stand(options.election, config, replica, record, &gate)?;
+    tokio::select! {
+        () = leadership.begun() => {}
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
+        () = &mut shutdown => {
+            gate.close();
+            leadership.resign().await;
+            return Ok(());
+        }
+    }
+    metrics.leads();
+    background.spawn(Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics)));
     let reconciler = Arc::new(Reconciler {
         writer: Writer::new(client.clone(), options.concurrency),
         client,
@@ -127,40 +165,70 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         reporter,
         began: Instant::now(),
     });
-    tracing::info!(listen = %options.listen, version = env!("CARGO_PKG_VERSION"), "started");
-    let mut shutdown = pin!(shutdown);
-    tokio::select! {
-        () = complete(&cache) => {}
-        () = &mut shutdown => return Ok(()),
-    }
-    let (audited, queue) = (Arc::clone(&cache), namespaces.clone());
-    background.spawn(async move { audit.run(audited, queue, options.audit_interval).await });
+    let queue = namespaces.clone();
+    background.spawn(async move { audit.run(cache, queue, options.audit_interval).await });
     let mut workers = JoinSet::new();
     for _ in 0..options.concurrency {
         workers.spawn(work(namespaces.clone(), Arc::clone(&reconciler)));
     }
-    shutdown.await;
-    tracing::info!("stopping: finishing the writes in flight");
-    namespaces.close();
-    if tokio::time::timeout(SHUTDOWN_DEADLINE, workers.join_all())
-        .await
-        .is_err()
-    {
-        tracing::warn!("writes were still in flight after {SHUTDOWN_DEADLINE:?}; the next start plans them again");
+    tokio::select! {
+        () = &mut shutdown => {}
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
+    namespaces.close();
+    tokio::select! {
+        () = finish(workers, &gate) => {}
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
+    }
+    leadership.resign().await;
     background.shutdown().await;
     publishing.abort();
     Ok(())
 }
 
-fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>) -> GaugeSource {
-    let (reporter, audit) = (Arc::clone(reporter), Arc::clone(audit));
+/// Who does not lead says nothing of the cluster: it would be summed with what the leader says.
+fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>, gate: &WriteGate) -> GaugeSource {
+    let (reporter, audit, gate) = (Arc::clone(reporter), Arc::clone(audit), gate.clone());
     Arc::new(move || {
+        if !gate.is_open() {
+            return None;
+        }
         Some(GaugeSnapshot {
             last_audit: audit.last_complete(),
             ..reporter.gauges()?
         })
     })
+}
+
+/// Stands for election with a client that the gate does not hold back: it is what opens the gate.
+fn stand(
+    election: Option<Candidacy>,
+    config: Config,
+    replica: String,
+    record: ApiCallRecorder,
+    gate: &WriteGate,
+) -> Result<Leadership, ClientError> {
+    let Some(candidacy) = election else {
+        return Ok(Leadership::unopposed());
+    };
+    let ungated = WriteGate::always_open();
+    let client = build_writing_client(config, &replica, record, candidacy.request_deadline(), &ungated)?;
+    Ok(candidacy.stand(replica, client, gate.clone()))
+}
+
+/// Lets the workers finish what they began, and then nobody write any more.
+async fn finish(workers: JoinSet<()>, gate: &WriteGate) {
+    tracing::info!("stopping: finishing the writes in flight");
+    let finished = async {
+        workers.join_all().await;
+        gate.close();
+        // Statuses and Events, which come from elsewhere.
+        gate.idle().await;
+    };
+    if tokio::time::timeout(SHUTDOWN_DEADLINE, finished).await.is_err() {
+        tracing::warn!("writes were still in flight after {SHUTDOWN_DEADLINE:?}; the next start plans them again");
+    }
+    gate.close();
 }
 
 async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>) {
@@ -177,21 +245,6 @@ async fn complete(cache: &Cache) {
         .await;
     // Too late is no error: what is not known by then is an unknown fact, which the plan handles.
     let _ = tokio::time::timeout(FACTS_DEADLINE, cache.wait_for(&Watched::ALL)).await;
-}
-
-fn report(
-    client: &kube::Client,
-    cache: &Arc<Cache>,
-    reporter: &Arc<Reporter>,
-    events: &Events,
-    metrics: &Arc<Metrics>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (client, cache, reporter) = (client.clone(), Arc::clone(cache), Arc::clone(reporter));
-    let (events, metrics) = (events.clone(), Arc::clone(metrics));
-    async move {
-        complete(&cache).await;
-        reporter.run(client, events, metrics).await;
-    }
 }
 
 fn serve(

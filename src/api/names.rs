@@ -10,6 +10,8 @@ pub const TIER_KIND: &str = "IsolationTier";
 pub const FIELD_MANAGER: &str = "cofferdam";
 /// Namespace that the controller runs in unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "cofferdam-system";
+/// Name of the Lease by which one replica leads.
+pub const LEASE: &str = "cofferdam";
 /// Label on each policy: `app.kubernetes.io/managed-by: cofferdam`.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].

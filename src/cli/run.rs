@@ -4,13 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::cluster_args::ClusterArgs;
 use super::duration::parse_duration_in;
-use crate::controller::{self, Options, RunError};
+use crate::controller::{self, Candidacy, LeaseSettings, LeaseSettingsError, Options, RunError};
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 
 /// The flags of `cofferdam run`; each also reads `COFFERDAM_<FLAG>`.
@@ -40,9 +40,28 @@ pub struct RunArgs {
         default_value_t = 1000
     )]
     metrics_max_namespaces: u32,
+    #[command(flatten)]
+    election: ElectionArgs,
     /// How log lines look
     #[arg(long, env = "COFFERDAM_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
+}
+
+/// Which of several replicas writes.
+#[derive(Args, Clone, Debug)]
+struct ElectionArgs {
+    /// Write only while holding the Lease cofferdam in --namespace; false where no second process ever runs
+    #[arg(long, env = "COFFERDAM_LEADER_ELECT", value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    leader_elect: bool,
+    /// How long after its last sign a silent leader is waited for: whole seconds
+    #[arg(long, env = "COFFERDAM_LEASE_DURATION", value_name = "DURATION", default_value = "15s", value_parser = parse_lease_time)]
+    lease_duration: Duration,
+    /// How long a leader that cannot renew its lease goes on writing
+    #[arg(long, env = "COFFERDAM_RENEW_DEADLINE", value_name = "DURATION", default_value = "10s", value_parser = parse_lease_time)]
+    renew_deadline: Duration,
+    /// How often the lease is renewed, or looked at
+    #[arg(long, env = "COFFERDAM_RETRY_PERIOD", value_name = "DURATION", default_value = "2s", value_parser = parse_lease_time)]
+    retry_period: Duration,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -63,21 +82,35 @@ pub enum RunCommandError {
     /// Neither a kubeconfig nor a pod's ServiceAccount.
     #[error("expected a cluster in KUBECONFIG, ~/.kube/config or a pod's ServiceAccount, found none: {0}")]
     NoCluster(kube::config::InferConfigError),
+    /// The times of the election.
+    #[error(transparent)]
+    Lease(#[from] LeaseSettingsError),
     /// The controller.
     #[error(transparent)]
     Run(#[from] RunError),
 }
 
 impl RunArgs {
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self) -> Result<Options, LeaseSettingsError> {
+        Ok(Options {
             listen: self.listen,
             exemptions: self.cluster.exemptions(),
             dns_service: self.cluster.told.dns_service.clone(),
             concurrency: self.concurrency.into(),
             audit_interval: self.audit_interval,
             metrics_max_namespaces: usize::try_from(self.metrics_max_namespaces).unwrap_or(usize::MAX),
-        }
+            election: self.election.candidacy(&self.cluster)?,
+        })
+    }
+}
+
+impl ElectionArgs {
+    fn candidacy(&self, cluster: &ClusterArgs) -> Result<Option<Candidacy>, LeaseSettingsError> {
+        let settings = LeaseSettings::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
+        Ok(self.leader_elect.then(|| Candidacy {
+            namespace: cluster.own_namespace(),
+            settings,
+        }))
     }
 }
 
@@ -86,17 +119,22 @@ fn parse_audit_interval(text: &str) -> Result<Duration, String> {
     parse_duration_in(text, Duration::from_secs(1)..=Duration::from_secs(30 * 60))
 }
 
+fn parse_lease_time(text: &str) -> Result<Duration, String> {
+    parse_duration_in(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+}
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start.
+/// When it cannot start, and when it led and does not any more.
 pub fn run(arguments: &RunArgs) -> Result<(), RunCommandError> {
     logging::init(match arguments.log_format {
         LogFormatArg::Text => LogFormat::Text,
         LogFormatArg::Json => LogFormat::Json,
     })?;
+    let options = arguments.options()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let shutdown = async {
             tokio::select! {
@@ -105,6 +143,9 @@ pub fn run(arguments: &RunArgs) -> Result<(), RunCommandError> {
             }
         };
         let config = Config::infer().await.map_err(RunCommandError::NoCluster)?;
-        Ok(controller::run(config, arguments.options(), shutdown).await?)
-    })
+        Ok(controller::run(config, options, shutdown).await?)
+    });
+    // A look-up of a host's name that hangs in a thread of its own must not keep a process that is to end.
+    runtime.shutdown_background();
+    result
 }

@@ -6,6 +6,9 @@
 //! the queue, which knows by then whether the write is still wanted.
 
 mod api_call;
+mod by_effect;
+mod gated_stream;
+mod write_gate;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,18 +16,21 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::USER_AGENT;
+use http::header::{InvalidHeaderValue, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt};
+use kube::client::ConfigExt;
 use kube::{Client, Config};
 use tower::timeout::TimeoutLayer;
 use tower::timeout::error::Elapsed;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 pub use api_call::{ApiCall, ResponseCode};
+use by_effect::ByEffect;
+use gated_stream::GatedConnector;
+pub use write_gate::{NotLeading, WriteGate};
 
 /// How long a request may take until the headers of its response are here, connecting and
 /// authenticating included. A watch answers with its headers at once, so it is held to this too.
@@ -43,6 +49,9 @@ pub enum ClientError {
     /// The certificates, the credentials or a header of the configuration.
     #[error("the configuration of the cluster cannot be used: {0}")]
     Configuration(kube::Error),
+    /// What this process calls itself.
+    #[error("the name of this replica does not fit into a header: {0}")]
+    Agent(#[from] InvalidHeaderValue),
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,26 +66,61 @@ const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
 
-/// Builds the client for a cluster. `deadline` is [`REQUEST_DEADLINE`] except in tests.
+/// Builds a client that reads: whatever would change something is refused here, and not sent. `deadline` is
+/// [`REQUEST_DEADLINE`] except in tests.
 ///
 /// # Errors
 ///
 /// When the configuration names a proxy, or holds what no request could be made with. Nothing is
 /// sent yet: whether the server answers, the first request shows.
-pub fn build_client(mut config: Config, record: ApiCallRecorder, deadline: Duration) -> Result<Client, ClientError> {
+pub fn build_client(config: Config, record: ApiCallRecorder, deadline: Duration) -> Result<Client, ClientError> {
+    let agent = HeaderValue::from_static(concat!("cofferdam/", env!("CARGO_PKG_VERSION")));
+    build(config, agent, record, deadline, &WriteGate::never_open())
+}
+
+/// Builds a client that writes while `gate` is open. `replica` goes into the User-Agent, so that the API server's audit
+/// log tells replicas apart, which share a ServiceAccount.
+///
+/// # Errors
+///
+/// As [`build_client`].
+pub(super) fn build_writing_client(
+    config: Config,
+    replica: &str,
+    record: ApiCallRecorder,
+    deadline: Duration,
+    gate: &WriteGate,
+) -> Result<Client, ClientError> {
+    let agent = HeaderValue::from_str(&format!("cofferdam/{} ({replica})", env!("CARGO_PKG_VERSION")))?;
+    build(config, agent, record, deadline, gate)
+}
+
+fn build(
+    mut config: Config,
+    agent: HeaderValue,
+    record: ApiCallRecorder,
+    deadline: Duration,
+    gate: &WriteGate,
+) -> Result<Client, ClientError> {
     if config.proxy_url.is_some() {
         return Err(ClientError::Proxy);
     }
-    let agent = HeaderValue::from_static(concat!("cofferdam/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
+    let mut pool = HttpClient::builder(TokioExecutor::new());
+    pool.pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS);
     let connector = config
         .rustls_https_connector_with_connector(http_connector())
         .map_err(ClientError::Configuration)?;
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .build(connector);
+    let gated_connector = config
+        .rustls_https_connector_with_connector(GatedConnector::new(http_connector(), gate.clone()))
+        .map_err(ClientError::Configuration)?;
+    let http = ByEffect {
+        reading: pool.build(connector),
+        writing: pool.build(gated_connector),
+        gate: gate.clone(),
+    };
     // Outermost first: what is counted is what the caller asked for, and the deadline holds for a
     // credential that has to be fetched first as well.
     let service = ServiceBuilder::new()
@@ -85,7 +129,6 @@ pub fn build_client(mut config: Config, record: ApiCallRecorder, deadline: Durat
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(ClientError::Configuration)?)
         .layer(config.extra_headers_layer().map_err(ClientError::Configuration)?)
-        .map_err(BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace))
 }

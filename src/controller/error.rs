@@ -6,6 +6,7 @@ use kube::core::Status;
 
 use super::cache::Watched;
 use super::list_watch::Broken;
+use crate::api::names::LEASE;
 use crate::policy::record::Failure;
 
 /// How a write failed, as far as it matters what comes next.
@@ -133,6 +134,23 @@ pub(super) fn describe_definition_error(error: &kube::Error) -> String {
         other => chain(other),
     };
     format!("cannot read the CustomResourceDefinition isolationtiers.cofferdam.dev: {cause}; apply config/rbac")
+}
+
+/// The lease by which one replica leads cannot be read or written, for people.
+pub(super) fn describe_lease_error(namespace: &str, error: &kube::Error) -> String {
+    let what = format!("Lease {namespace}/{LEASE}");
+    match error {
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "{what}: {}; apply config/rbac, or run a single replica with --leader-elect=false",
+            status.message
+        ),
+        kube::Error::Api(status) if status.code == 404 => format!(
+            "{what}: {}; create the namespace, name another with --namespace, or run a single replica with --leader-elect=false",
+            status.message
+        ),
+        kube::Error::Api(status) => format!("{what}: {}; it is tried again", status.message),
+        other => format!("{what}: {}; it is tried again", chain(other)),
+    }
 }
 
 /// An error with its causes. kube's messages often hold their sources already: those are not repeated.

@@ -131,6 +131,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
+    /// Forgets that a key waits.
+    pub fn withdraw(&mut self, key: &K) {
+        self.take(key);
+    }
+
     /// Takes the key to work on now: of those that are due, the best class, and of those the one that
     /// was pushed into the class first.
     pub fn pop(&mut self, now: Instant) -> Popped<K> {

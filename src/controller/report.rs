@@ -55,7 +55,7 @@ impl Reporter {
     }
 
     /// Writes statuses when something changed, for ever.
-    pub(super) async fn run(&self, client: Client, events: Events, metrics: Arc<Metrics>) {
+    pub(super) async fn run(self: Arc<Self>, client: Client, events: Events, metrics: Arc<Metrics>) {
         let mut next_look = None;
         loop {
             match next_look {

@@ -208,11 +208,12 @@ impl Watches {
     fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
-            let class = if self.cache.is_bare(&namespace) {
-                Class::Unprotected
-            } else {
-                class
-            };
+            let bare = self.cache.is_bare(&namespace);
+            if !bare && !self.namespaces.is_served() {
+                // Another replica protected it: who takes over has no part in how long that took.
+                self.cache.settled(&namespace);
+            }
+            let class = if bare { Class::Unprotected } else { class };
             self.namespaces.push(namespace, class, now);
         }
     }

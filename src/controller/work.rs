@@ -42,6 +42,8 @@ struct Shared<K> {
 #[derive(Debug)]
 struct State<K> {
     queue: Queue<K>,
+    /// Whether somebody has asked for work.
+    is_served: bool,
     closed: bool,
     /// When the worker that keeps the time will look by itself.
     alarm: Option<Instant>,
@@ -72,6 +74,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
     pub fn new() -> Self {
         let state = State {
             queue: Queue::default(),
+            is_served: false,
             closed: false,
             alarm: None,
         };
@@ -84,11 +87,22 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
     }
 
     /// Asks for work on a key, not before `due`; see [`Queue::push`].
+    ///
+    /// As long as nobody works, because another replica does, only the last word on a key counts: what was asked for
+    /// before has been done by somebody else, or is asked for again.
     pub fn push(&self, key: K, class: Class, due: Instant) {
         let mut state = self.shared.state();
         let now = now();
+        if !state.is_served {
+            state.queue.withdraw(&key);
+        }
         state.queue.push(key, class, due, now);
         self.shared.call_for_help(&state, now);
+    }
+
+    /// Whether somebody has asked for work.
+    pub fn is_served(&self) -> bool {
+        self.shared.state().is_served
     }
 
     /// The next key to work on, as soon as there is one; `None` once the queue is closed.
@@ -182,6 +196,7 @@ impl<K: Clone + Eq + Hash> Shared<K> {
         if state.closed {
             return Next::Stop;
         }
+        state.is_served = true;
         let now = now();
         match state.queue.pop(now) {
             Popped::Ready {

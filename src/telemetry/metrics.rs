@@ -30,6 +30,7 @@ pub struct Metrics {
     reconcile_duration: HistogramVec,
     api_requests: IntCounterVec,
     cache_synced: IntGaugeVec,
+    leader: IntGaugeVec,
 }
 
 /// Label values that are known at the start: their series are exported as 0 before anything happens,
@@ -103,14 +104,11 @@ impl Metrics {
             )?,
             api_requests: counter(at, "api_requests_total", REQUESTS, &["verb", "resource", "code"])?,
             cache_synced: gauge(at, "cache_synced", CACHE_SYNCED, &["resource"])?,
+            leader: gauge(at, "leader", LEADER, &[])?,
             registry: registry.clone(),
         };
         gauge(at, "build_info", "Always 1; its labels tell what runs.", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        // A single replica leads by itself.
-        gauge(at, "leader", "1 while this replica is the one that writes.", &[])?
-            .with_label_values::<&str>(&[])
             .set(1);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.start_known_series(known);
@@ -205,6 +203,11 @@ impl Metrics {
         self.api_requests.with_label_values(&[verb, resource, code]).inc();
     }
 
+    /// This replica writes from now on, for as long as it lives.
+    pub fn leads(&self) {
+        self.leader.with_label_values::<&str>(&[]).set(1);
+    }
+
     /// A cache has, or no longer has, all objects of its resource.
     pub fn cache_synced(&self, resource: &'static str, synced: bool) {
         self.cache_synced.with_label_values(&[resource]).set(i64::from(synced));
@@ -216,6 +219,7 @@ impl Metrics {
             error_reasons,
             caches,
         } = known;
+        self.leader.with_label_values::<&str>(&[]).set(0);
         for controller in controllers {
             self.reconcile_duration.with_label_values(&[controller]);
             for result in ReconcileResult::ALL {
@@ -246,6 +250,7 @@ const TO_PROTECTION: &str = "Time from the event that showed a new namespace to 
 const RECONCILES: &str = "Reconciles, by how they ended.";
 const ERRORS: &str = "Reconciles that met an error, by its reason.";
 const REQUESTS: &str = "Requests to the API server, by how they ended.";
+const LEADER: &str = "1 while this replica is the one that writes.";
 const CACHE_SYNCED: &str = "1 while the cache of a resource is complete.";
 
 fn counter(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {

@@ -20,6 +20,9 @@ async fn config_default_is_accepted() {
         "serviceaccount/cofferdam",
         "clusterrole.rbac.authorization.k8s.io/cofferdam-controller",
         "clusterrolebinding.rbac.authorization.k8s.io/cofferdam-controller",
+        "role.rbac.authorization.k8s.io/cofferdam-leader-election",
+        "rolebinding.rbac.authorization.k8s.io/cofferdam-leader-election",
+        "poddisruptionbudget.policy/cofferdam",
         "service/cofferdam-metrics",
         "deployment.apps/cofferdam",
     ] {

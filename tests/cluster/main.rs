@@ -18,6 +18,7 @@ mod gauges;
 mod harness;
 mod harness_itself;
 mod installation;
+mod leader;
 mod namespace_lifecycle;
 mod observe;
 mod permissions;

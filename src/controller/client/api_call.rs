@@ -98,6 +98,7 @@ fn known_resource(group: &str, resource: &str, subresource: Option<&str>) -> &'s
         ("cofferdam.dev", "isolationtiers", Some("status")) => "isolationtiers/status",
         ("discovery.k8s.io", "endpointslices", None) => "endpointslices",
         ("" | "events.k8s.io", "events", None) => "events",
+        ("coordination.k8s.io", "leases", None) => "leases",
         ("apiextensions.k8s.io", "customresourcedefinitions", None) => "customresourcedefinitions",
         _ => "other",
     }
@@ -181,6 +182,12 @@ mod tests {
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/isolationtiers.cofferdam.dev",
                 "get",
                 "customresourcedefinitions",
+            ),
+            (
+                "PUT",
+                "/apis/coordination.k8s.io/v1/namespaces/cofferdam-system/leases/cofferdam",
+                "update",
+                "leases",
             ),
             // A namespace may have any name, that of a resource too.
             ("GET", "/api/v1/namespaces/services", "get", "namespaces"),

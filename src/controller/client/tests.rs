@@ -30,7 +30,7 @@ async fn serve() -> SocketAddr {
         )
         .route(
             "/api/v1/namespaces/slow",
-            get(|| async {
+            axum::routing::any(|| async {
                 tokio::time::sleep(Duration::from_secs(600)).await;
                 NAMESPACE
             }),
@@ -38,6 +38,10 @@ async fn serve() -> SocketAddr {
         .route(
             "/api/v1/namespaces",
             get(|| async { axum::body::Body::from_stream(slow_watch()) }),
+        )
+        .route(
+            "/api/v1/namespaces/shop/status",
+            axum::routing::put(|body: String| async move { body }),
         )
         .fallback(|| async { (http::StatusCode::SERVICE_UNAVAILABLE, "busy") });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,4 +157,93 @@ async fn a_proxy_is_refused_rather_than_gone_around() {
     let error = build_client(config, recorder().1, REQUEST_DEADLINE).err().unwrap();
     assert!(matches!(error, ClientError::Proxy));
     assert!(!error.to_string().contains("secret"));
+}
+
+fn a_write() -> Request<Vec<u8>> {
+    Request::put("/api/v1/namespaces/shop/status")
+        .body(NAMESPACE.into())
+        .unwrap()
+}
+
+fn is_refused(error: &kube::Error) -> bool {
+    let kube::Error::Service(cause) = error else {
+        return false;
+    };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**cause);
+    while let Some(error) = cause {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        if error.is::<NotLeading>() || inside.is_some_and(|inside| inside.is::<NotLeading>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_client_that_reads_sends_no_write() {
+    let client = build_client(config(serve().await), recorder().1, REQUEST_DEADLINE).unwrap();
+    for method in ["POST", "PUT", "PATCH", "DELETE", "PROPPATCH"] {
+        let request = Request::builder().method(method).uri("/api/v1/namespaces/shop/status");
+        let error = client
+            .request_text(request.body(Vec::new()).unwrap())
+            .await
+            .unwrap_err();
+        assert!(is_refused(&error), "{method}: {error:?}");
+    }
+    Api::<Namespace>::all(client).get("shop").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_goes_through_while_the_gate_is_open_and_not_after() {
+    let gate = WriteGate::opened_by_a_claim(Duration::from_secs(1));
+    let client = build_writing_client(config(serve().await), "me", recorder().1, REQUEST_DEADLINE, &gate).unwrap();
+    assert!(is_refused(&client.request_text(a_write()).await.unwrap_err()));
+    gate.open_until(super::super::leader::Moment::now().after(Duration::from_secs(60)));
+    assert_eq!(client.request_text(a_write()).await.unwrap(), NAMESPACE);
+    let agent = client
+        .request_text(Request::get("/agent").body(Vec::new()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(agent, format!("cofferdam/{} (me)", env!("CARGO_PKG_VERSION")));
+    gate.close();
+    assert!(is_refused(&client.request_text(a_write()).await.unwrap_err()));
+    Api::<Namespace>::all(client).get("shop").await.unwrap();
+    assert!(!gate.is_in_doubt(Duration::MAX));
+}
+
+// The gate was open when the request was let through and is shut when the connection that it waited for is there: what
+// happens to a process that is frozen in between.
+#[tokio::test]
+async fn a_request_that_waited_for_its_connection_is_not_sent_after_the_claim() {
+    let gate = WriteGate::always_open();
+    let config = config(serve().await);
+    let connector = GatedConnector::new(http_connector(), gate.clone());
+    let http: HttpClient<_, kube::client::Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let uri = format!("{}api/v1/namespaces/shop/status", config.cluster_url);
+    let request = |uri: &str| {
+        Request::put(uri)
+            .body(kube::client::Body::from(NAMESPACE.as_bytes().to_vec()))
+            .unwrap()
+    };
+    assert_eq!(http.request(request(&uri)).await.unwrap().status(), 200);
+    gate.close();
+    // On the connection that stands, and on a fresh one.
+    for client in [
+        http,
+        HttpClient::builder(TokioExecutor::new()).build(GatedConnector::new(http_connector(), gate)),
+    ] {
+        let error = kube::Error::Service(Box::new(client.request(request(&uri)).await.unwrap_err()));
+        assert!(is_refused(&error), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_did_not_come_is_in_doubt() {
+    let gate = WriteGate::always_open();
+    let config = config(serve().await);
+    let client = build_writing_client(config, "me", recorder().1, Duration::from_millis(100), &gate).unwrap();
+    let request = Request::put("/api/v1/namespaces/slow").body(Vec::new()).unwrap();
+    assert!(is_past_deadline(&client.request_text(request).await.unwrap_err()));
+    assert!(gate.is_in_doubt(Duration::from_secs(60)));
 }

@@ -201,3 +201,41 @@ async fn many_workers_serve_every_push() {
         worker.await.unwrap();
     }
 }
+
+// A replica that stands by for hours is told of everything that the leader does. Who takes over then has to tell what is new
+// from what was done long ago.
+#[tokio::test(start_paused = true)]
+async fn as_long_as_nobody_works_the_last_push_counts() {
+    let queue = WorkQueue::new();
+    let start = now();
+    for (key, class) in [
+        ("healed", Class::Drift),
+        ("protected", Class::Unprotected),
+        ("left", Class::Change),
+    ] {
+        queue.push(key, class, start);
+    }
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    for (key, class) in [
+        ("healed", Class::Change),
+        ("protected", Class::Change),
+        ("new", Class::Unprotected),
+    ] {
+        queue.push(key, class, now());
+    }
+    assert!(!queue.is_served());
+    let mut served = Vec::new();
+    while let Some(Some(ticket)) = queue.next().now_or_never() {
+        served.push((*ticket.key(), ticket.class(), ticket.queued_since() - start));
+        ticket.succeeded();
+    }
+    let (then, later) = (Duration::ZERO, Duration::from_secs(3600));
+    let expected = [
+        ("new", Class::Unprotected, later),
+        ("left", Class::Change, then),
+        ("healed", Class::Change, later),
+        ("protected", Class::Change, later),
+    ];
+    assert_eq!(served, expected);
+    assert!(queue.is_served());
+}

@@ -75,10 +75,16 @@ impl AuditLog {
         .await
     }
 
-    /// Finished writes by `identity` after `mark`, refused ones too: what "quiet" counts.
+    /// Finished writes by `identity` after `mark`, refused ones too: what "quiet" counts. A leader that renews its Lease is
+    /// quiet.
     pub fn writes_since(&self, mark: usize, identity: Identity) -> Vec<Arc<AuditEvent>> {
         let mut events = self.events_since(mark);
-        events.retain(|event| event.stage == "ResponseComplete" && event.user == identity.user() && event.is_write());
+        events.retain(|event| {
+            event.stage == "ResponseComplete"
+                && event.user == identity.user()
+                && event.is_write()
+                && !event.is_of_own_lease()
+        });
         events
     }
 

@@ -56,6 +56,13 @@ impl AuditEvent {
         ) && !self.request_uri.contains("dryRun=")
     }
 
+    /// Whether it is about the Lease by which one replica leads.
+    pub fn is_of_own_lease(&self) -> bool {
+        let place = (self.namespace.as_str(), self.name.as_str());
+        self.qualified_resource() == "coordination.k8s.io/leases"
+            && matches!(place, ("cofferdam-system", "cofferdam" | ""))
+    }
+
     /// Whether the server did what it was asked.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.code)

@@ -42,6 +42,9 @@ impl Controller {
     }
 
     /// Starts it without waiting, for scenarios in which it cannot become ready.
+    ///
+    /// Without an election unless `arguments` say otherwise: a scenario that kills its one controller and starts another
+    /// would wait for the lease of the first.
     pub fn spawn(control_plane: &ControlPlane, arguments: &[&str]) -> Self {
         let kubeconfig = control_plane.kubeconfig(Identity::Controller);
         Self::spawn_with(&kubeconfig, control_plane.directory(), arguments)
@@ -73,6 +76,9 @@ impl Controller {
             "--namespace",
             "cofferdam-system",
         ]);
+        if !arguments.iter().any(|argument| argument.starts_with("--leader-elect")) {
+            command.arg("--leader-elect=false");
+        }
         command.args(arguments);
         command.env("KUBECONFIG", kubeconfig);
         command.env("RUST_BACKTRACE", "1");
@@ -133,6 +139,11 @@ impl Controller {
     /// Waits until it has ended, however it did.
     pub async fn wait_until_ended(&mut self) -> ExitStatus {
         self.process.wait(PATIENCE).await
+    }
+
+    /// Waits until it ends without being asked to, and gives its exit code; -1 after a signal.
+    pub async fn ends_by_itself(&mut self) -> i32 {
+        self.process.wait(PATIENCE).await.code().unwrap_or(-1)
     }
 
     /// Ends it between any two instructions.

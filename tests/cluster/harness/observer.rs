@@ -76,6 +76,7 @@ impl Observer {
                     "delete" => is_reserved_name(&event.name),
                     _ => is_our_name(&event.name),
                 },
+                "coordination.k8s.io/leases" => event.is_of_own_lease(),
                 "events.k8s.io/events" | "cofferdam.dev/isolationtiers/status" => true,
                 _ => false,
             };
