@@ -144,7 +144,8 @@ impl Cache {
     }
 
     /// Makes the new world and finds whom it concerns: the namespaces that a changed tier selects or
-    /// selected, and where that cannot be read, those with policies of ours.
+    /// selected, all of them where that cannot be read, and those where its policies are. What it let go of while it did
+    /// not parse is such a one.
     fn change_world(&self, change: impl FnOnce(&mut State)) -> Vec<String> {
         let mut state = self.state();
         change(&mut state);
@@ -162,11 +163,13 @@ impl Cache {
         if changed.is_empty() {
             return Vec::new();
         }
+        let uids: BTreeSet<_> = changed.iter().map(|ranked| &*ranked.tier.identity().uid).collect();
+        let owned = |policy: &ObservedPolicy| policy.marks.agreed_owner().is_some_and(|uid| uids.contains(uid));
         let concerned = |namespace: &Namespace| {
             changed.iter().any(|ranked| match ranked.tier.claim() {
                 Some(claim) => claim.selector.matches(&namespace.labels),
                 None => true,
-            })
+            }) || state.policies.policies(&namespace.name).any(owned)
         };
         let namespaces = state.namespaces.values().filter(|known| concerned(&known.namespace));
         namespaces.map(|known| known.namespace.name.clone()).collect()
