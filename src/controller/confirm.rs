@@ -2,9 +2,9 @@
 //! would open a namespace that a tier selects by now.
 
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
-use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::PartialObjectMeta;
+use kube::{Client, ResourceExt};
 
 use super::cache::View;
 use super::client::within_deadline;
@@ -13,7 +13,8 @@ use crate::api::IsolationTier;
 use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
 
 /// Plans again from the API server's present state: GET the namespace, LIST the tiers, without a resource
-/// version, so that both are read from etcd. `None` if the namespace is gone.
+/// version, so that both are read from etcd. `None` if the namespace is gone, or changed meanwhile: then what was read
+/// was never true at one moment, and a tier that took it over in between would not be seen.
 ///
 /// # Errors
 /// What the API server or the connection says; then nothing may be deleted.
@@ -23,9 +24,11 @@ pub(super) async fn plan_from_consistent_read(
     record: Option<&NamespaceRecord>,
 ) -> Result<Option<Plan>, kube::Error> {
     let namespaces = Api::<Readable<PartialObjectMeta<ApiNamespace>>>::all(client.clone());
-    let Some(Readable(live)) = within_deadline(namespaces.get_opt(&view.namespace.name)).await? else {
+    let name = &view.namespace.name;
+    let Some(Readable(live)) = within_deadline(namespaces.get_opt(name)).await? else {
         return Ok(None);
     };
+    let version = live.resource_version();
     let namespace = Namespace::from(live.metadata);
     if namespace.uid != view.namespace.uid {
         return Ok(None);
@@ -42,5 +45,12 @@ pub(super) async fn plan_from_consistent_read(
             )
         });
     let world = World::new(tiers, view.world.facts().clone(), view.world.exemptions().clone());
+    let after = within_deadline(namespaces.get_opt(name)).await?;
+    if after.and_then(|Readable(after)| after.resource_version()) != version {
+        return Ok(None);
+    }
     Ok(Some(plan(&world, &namespace, &view.observed, record)))
 }
+
+#[cfg(test)]
+mod tests;
