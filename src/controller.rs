@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod fact_sources;
 mod follow;
+mod foreign_policies;
 mod leader;
 mod ledger;
 mod list_watch;
@@ -24,6 +25,8 @@ mod reconcile;
 mod report;
 mod visit;
 mod watches;
+mod widening_audit;
+mod widening_ledger;
 mod work;
 
 use std::future::Future;
@@ -32,6 +35,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Config;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -47,6 +51,8 @@ use self::ledger::Ledger;
 use self::reconcile::Reconciler;
 use self::report::Reporter;
 use self::watches::Watches;
+use self::widening_audit::WideningAudit;
+use self::widening_ledger::WideningLedger;
 use self::work::WorkQueue;
 use crate::policy::Exemptions;
 use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
@@ -119,9 +125,14 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     let client = build_writing_client(config.clone(), &replica, Arc::clone(&record), REQUEST_DEADLINE, &gate)?;
     let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
     let ledger = Arc::new(Ledger::default());
-    let reporter = Arc::new(Reporter::new(Arc::clone(&cache), Arc::clone(&ledger)));
+    let widenings = Arc::new(WideningLedger::default());
+    let reporter = Arc::new(Reporter::new(
+        Arc::clone(&cache),
+        Arc::clone(&ledger),
+        Arc::clone(&widenings),
+    ));
     let (events, publishing) = Events::start(client.clone());
-    let namespaces = WorkQueue::new();
+    let (namespaces, widening) = (WorkQueue::new(), WorkQueue::new());
     let audit = Arc::new(Audit::default());
     metrics.serve_gauges(gauge_source(&reporter, &audit, &gate), options.metrics_max_namespaces)?;
 
@@ -129,6 +140,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         client: client.clone(),
         cache: Arc::clone(&cache),
         namespaces: namespaces.clone(),
+        widening: widening.clone(),
         reporter: Arc::clone(&reporter),
         metrics: Arc::clone(&metrics),
         dns_service: options.dns_service,
@@ -154,6 +166,19 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     }
     metrics.leads();
     background.spawn(Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics)));
+    background.spawn(
+        WideningAudit {
+            cache: Arc::clone(&cache),
+            ledger: Arc::clone(&ledger),
+            widenings,
+            namespaces: widening,
+            reporter: Arc::clone(&reporter),
+            events: events.clone(),
+            began: Instant::now(),
+            started: Timestamp::now(),
+        }
+        .run(),
+    );
     let reconciler = Arc::new(Reconciler {
         writer: Writer::new(client.clone(), options.concurrency),
         client,

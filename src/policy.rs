@@ -6,9 +6,9 @@
 //! Reading order: [`tier`] (what was written, parsed into what cannot be wrong), [`facts`] (what the cluster
 //! says), [`render`] (tier and facts to NetworkPolicies), [`assign`] (who governs a namespace), [`drift`]
 //! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`tally`] and
-//! [`status`] (what is said of a tier), [`standing`] (what is said of a namespace without a memory), [`attribution`] (who drifted a policy), [`contest`] (who fights over an object).
-//! [`widening`] (what other people's policies allow beyond the tier) is decided here and not asked by the controller
-//! yet.
+//! [`status`] (what is said of a tier), [`standing`] (what is said of a namespace without a memory),
+//! [`attribution`] (who drifted a policy), [`contest`] (who fights over an object).
+//! [`widening`] (what other people's policies allow beyond the tier).
 
 pub mod assign;
 pub mod attribution;

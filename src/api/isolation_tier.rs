@@ -141,6 +141,26 @@ pub struct IsolationTierSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub allow: Option<Vec<Allowance>>,
+    /// What is said of other people's NetworkPolicies in the namespaces that the tier governs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_policies: Option<ForeignPolicies>,
+}
+
+// The schema of an optional enum shows the type's text, not the field's.
+/// What is said of other people's NetworkPolicies in the namespaces that the tier governs. NetworkPolicies add up, so
+/// whoever may create one can open what the tier closes. `Report` names in `status.problems` those that allow more than
+/// the tier does, counts them in the metric `cofferdam_widening_policies`, and publishes an Event when one appears or
+/// gets worse; they are never changed, and `Ready` does not depend on them. `Ignore` says nothing, for namespaces whose
+/// owners are meant to open them. Absent means `Report`.
+///
+/// Example: `Ignore`
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ForeignPolicies {
+    /// Those that allow more than the tier does are reported.
+    #[default]
+    Report,
+    /// Nothing.
+    Ignore,
 }
 
 /// Whether a tier writes.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub(super) use self::events::NamespaceNews;
 use super::fact_sources::FactSources;
+use super::foreign_policies::ForeignPolicies;
 use super::policy_index::PolicyIndex;
 use crate::policy::{
     Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RenderedPolicy,
@@ -41,6 +42,7 @@ pub(super) enum Watched {
 #[derive(Debug)]
 pub(super) struct Cache {
     state: Mutex<State>,
+    foreign_policies: ForeignPolicies,
     /// Is told of each cache that completes.
     completed: watch::Sender<()>,
 }
@@ -133,6 +135,7 @@ impl Cache {
         };
         Self {
             state: Mutex::new(state),
+            foreign_policies: ForeignPolicies::default(),
             completed: watch::Sender::new(()),
         }
     }
@@ -182,6 +185,11 @@ impl Cache {
     /// What stands in a namespace.
     pub(super) fn observed(&self, namespace: &str) -> ObservedPolicies {
         self.state().policies.observed(namespace)
+    }
+
+    /// Other people's policies.
+    pub(super) fn foreign_policies(&self) -> &ForeignPolicies {
+        &self.foreign_policies
     }
 
     /// Whether no base policy stands in a namespace.

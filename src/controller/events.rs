@@ -6,7 +6,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
-use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity};
+use crate::policy::widening::{Severity, Widening};
+use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity, words};
 
 /// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
 /// illustrate it.
@@ -71,6 +72,18 @@ impl Events {
         self.publish("Contested", "BackOff", note, tier, namespace, policy);
     }
 
+    /// Somebody else's policy allows more beyond the tier than it did.
+    pub(super) fn widened(&self, tier: &TierIdentity, namespace: &str, widening: &Widening) {
+        let action = match widening.severity {
+            Severity::Port => "AllowPort",
+            Severity::Cluster => "AllowCluster",
+            Severity::External => "AllowExternal",
+            Severity::Open => "AllowEverything",
+        };
+        let policy = policy_reference(namespace, &widening.policy);
+        self.publish_of(words::WIDENED, action, widening.in_words(0), tier, policy);
+    }
+
     /// A tier's summary condition changed.
     pub(super) fn condition_changed(&self, tier: &TierIdentity, ready: bool, reason: &str, message: &str) {
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
@@ -95,7 +108,12 @@ impl Events {
         namespace: &Namespace,
         policy: &PolicyName,
     ) {
-        let (policy, tier) = (policy_reference(namespace, policy), tier_reference(tier));
+        let policy = policy_reference(&namespace.name, &policy.to_string());
+        self.publish_of(reason, action, note, tier, policy);
+    }
+
+    fn publish_of(&self, reason: &str, action: &str, note: String, tier: &TierIdentity, policy: ObjectReference) {
+        let tier = tier_reference(tier);
         let related = Some(tier.clone());
         self.send(
             EventType::Warning,
@@ -142,12 +160,12 @@ fn tier_reference(tier: &TierIdentity) -> ObjectReference {
     }
 }
 
-fn policy_reference(namespace: &Namespace, policy: &PolicyName) -> ObjectReference {
+fn policy_reference(namespace: &str, policy: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(String::from("networking.k8s.io/v1")),
         kind: Some(String::from("NetworkPolicy")),
-        namespace: Some(namespace.name.clone()),
-        name: Some(policy.to_string()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(policy.to_owned()),
         ..ObjectReference::default()
     }
 }

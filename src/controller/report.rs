@@ -17,6 +17,7 @@ use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
 use super::readable::Readable;
+use super::widening_ledger::WideningLedger;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::api::{IsolationTier, IsolationTierStatus};
 use crate::policy::status::{stalls_at, tier_status};
@@ -37,14 +38,16 @@ pub(super) const CONTROLLER: &str = "tier";
 pub(super) struct Reporter {
     cache: Arc<Cache>,
     ledger: Arc<Ledger>,
+    widenings: Arc<WideningLedger>,
     changed: Notify,
 }
 
 impl Reporter {
-    pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>, widenings: Arc<WideningLedger>) -> Self {
         Self {
             cache,
             ledger,
+            widenings,
             changed: Notify::new(),
         }
     }
@@ -144,10 +147,12 @@ impl Reporter {
         let world = self.cache.world();
         let namespaces = self.cache.namespaces();
         let records = self.ledger.all();
-        let with_records = namespaces
-            .iter()
-            .map(|namespace| (&**namespace, records.get(&namespace.name).map(|record| &**record)));
-        let tally = tally(&world, with_records);
+        let summaries = self.widenings.summaries();
+        let known = namespaces.iter().map(|namespace| {
+            let record = records.get(&namespace.name).map(Arc::as_ref);
+            (&**namespace, record, summaries.get(&namespace.name).map(Arc::as_ref))
+        });
+        let tally = tally(&world, known);
         (world, tally)
     }
 
@@ -252,6 +257,7 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
             drifted: own.policies_drifted,
         },
         contested: own.contested,
+        widening: own.widening,
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }

@@ -19,6 +19,7 @@ use super::list_watch::Selection;
 use super::queue::Class;
 use super::readable::Readable;
 use super::report::Reporter;
+use super::widening_audit::GATHERING;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
@@ -38,6 +39,8 @@ pub(super) struct Watches {
     pub(super) cache: Arc<Cache>,
     /// Namespaces that need a look.
     pub(super) namespaces: WorkQueue<String>,
+    /// Namespaces whose foreign policies are to be audited.
+    pub(super) widening: WorkQueue<String>,
     /// Writes the tiers' statuses.
     pub(super) reporter: Arc<Reporter>,
     /// Is told which tiers are live: only those may be a label value.
@@ -113,7 +116,11 @@ impl Watches {
             Event::Apply(namespace) => {
                 let (name, now) = (namespace.name_any(), Instant::now());
                 match self.cache.namespace_applied(namespace, Some(now)) {
-                    NamespaceNews::Appeared => self.namespaces.push(name, Class::Unprotected, now + SETTLING_TIME),
+                    NamespaceNews::Appeared => {
+                        self.namespaces
+                            .push(name.clone(), Class::Unprotected, now + SETTLING_TIME);
+                        self.audit_widening([name]);
+                    }
                     NamespaceNews::Changed => self.look_at(vec![name], Class::Change),
                     NamespaceNews::Nothing => {}
                 }
@@ -128,15 +135,18 @@ impl Watches {
 
     async fn watch_policies(self) {
         let api = Api::<Readable<NetworkPolicy>>::all(self.client.clone());
-        self.follow(api, Selection::default(), Watched::Policies, |event| match event {
-            Event::Init => self.cache.policies_list_begins(),
-            Event::InitApply(policy) => self.cache.policy_listed(policy),
-            Event::InitDone => {
-                self.look_at(self.cache.policies_list_ends(), Class::Change);
-                self.cache.synced(Watched::Policies);
+        self.follow(api, Selection::default(), Watched::Policies, |event| {
+            self.audit_widening(self.cache.foreign_policies().see(&event));
+            match event {
+                Event::Init => self.cache.policies_list_begins(),
+                Event::InitApply(policy) => self.cache.policy_listed(policy),
+                Event::InitDone => {
+                    self.look_at(self.cache.policies_list_ends(), Class::Change);
+                    self.cache.synced(Watched::Policies);
+                }
+                Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
+                Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
             }
-            Event::Apply(policy) => self.look_at(self.cache.policy_applied(policy), Class::Drift),
-            Event::Delete(policy) => self.look_at(self.cache.policy_deleted(policy), Class::Drift),
         })
         .await;
     }
@@ -205,9 +215,20 @@ impl Watches {
         self.look_at(concerned, Class::Change);
     }
 
+    fn audit_widening(&self, namespaces: impl IntoIterator<Item = String>) {
+        let due = Instant::now() + GATHERING;
+        for namespace in namespaces {
+            self.widening.push(namespace, Class::Change, due);
+        }
+    }
+
     fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
+            // What changes who governs, and by what, changes what widens.
+            if class == Class::Change {
+                self.audit_widening([namespace.clone()]);
+            }
             let bare = self.cache.is_bare(&namespace);
             if !bare && !self.namespaces.is_served() {
                 // Another replica protected it: who takes over has no part in how long that took.

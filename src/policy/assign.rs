@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::core::SelectorExt;
 
 use super::{Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, RankedTier, World};
+use crate::api::ForeignPolicies;
 
 /// What rules in a namespace.
 #[derive(Clone, Debug)]
@@ -116,6 +117,12 @@ impl<'world> Governor<'world> {
             Self::Tier(ranked) => Some(ranked),
             _ => None,
         }
+    }
+
+    /// The governing tier, if one governs that reports what other people's policies allow beyond it.
+    pub fn reporting_tier(&self) -> Option<&'world RankedTier> {
+        self.tier()
+            .filter(|ranked| ranked.tier.foreign_policies() == ForeignPolicies::Report)
     }
 
     /// The name of the governing tier, if one governs.

@@ -21,6 +21,7 @@ pub fn tier_status(
 ) -> IsolationTierStatus {
     let mut problems = tier_problems(ranked);
     problems.extend(tally.problems.iter().cloned());
+    problems.extend(widened_problems(tally, previous));
     problems.truncate(MAX_PROBLEMS);
     let generation = ranked.tier.identity().generation;
     let verdict = Verdict::of(ranked, tally, previous, now);
@@ -52,6 +53,31 @@ pub fn tier_status(
         namespaces: Some(tally.namespaces),
         problems,
     }
+}
+
+/// Comes last, so that whoever may write policies cannot hide what is wrong otherwise. What was said of a namespace that
+/// is not audited yet, as all are when the process starts, is said until it is.
+fn widened_problems(tally: &TierTally, previous: Option<&IsolationTierStatus>) -> Vec<NamespaceProblem> {
+    let problem = |namespace: &String, message: &String| NamespaceProblem {
+        namespace: Some(namespace.clone()),
+        reason: words::WIDENED.to_owned(),
+        message: bounded(message.clone()),
+    };
+    let widened = tally.widened.iter();
+    let mut problems: Vec<_> = widened
+        .map(|((_, namespace), message)| problem(namespace, message))
+        .collect();
+    let still_said = previous
+        .into_iter()
+        .flat_map(|status| &status.problems)
+        .filter(|before| {
+            let namespace = before.namespace.as_ref().filter(|_| before.reason == words::WIDENED);
+            namespace.is_some_and(|namespace| {
+                tally.not_audited.contains(namespace) && !tally.widened.keys().any(|(_, known)| known == namespace)
+            })
+        });
+    problems.extend(still_said.cloned());
+    problems
 }
 
 /// When a status has to be looked at again although nothing happens: when unresolved becomes stalled.

@@ -1,5 +1,6 @@
 //! From what is remembered of every namespace to what that means for every tier.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,8 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use super::assign::{Governor, assign};
 use super::plan::ChangeCounts;
 use super::status::bounded;
+use super::widening::{PoliciesBySeverity, Severity, WideningSummary};
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
-use crate::api::{NamespaceCounts, NamespaceProblem};
+use crate::api::{ForeignPolicies, NamespaceCounts, NamespaceProblem};
 
 /// The most problems that a status lists.
 pub(super) const MAX_PROBLEMS: usize = 10;
@@ -36,6 +38,12 @@ pub struct TierTally {
     pub unplanned: u64,
     /// What to look at.
     pub problems: Vec<NamespaceProblem>,
+    /// Other people's policies that allow what the tier does not, as far as they are audited.
+    pub widening: PoliciesBySeverity,
+    /// What is said of the namespaces that they widen most, by severity and name.
+    pub widened: BTreeMap<(Reverse<Severity>, String), String>,
+    /// Namespaces of which not every policy was audited yet: what was said of them before still stands.
+    pub not_audited: Vec<String>,
 }
 
 /// What all namespaces together say.
@@ -55,11 +63,11 @@ pub struct Tally {
     pub terminating: u64,
 }
 
+/// A namespace, what is remembered of it, and what other people's policies do there.
+pub type KnownOfNamespace<'a> = (&'a Namespace, Option<&'a NamespaceRecord>, Option<&'a WideningSummary>);
+
 /// Counts. A namespace whose record is of another generation of its tier counts as pending.
-pub fn tally<'a>(
-    world: &World,
-    namespaces: impl IntoIterator<Item = (&'a Namespace, Option<&'a NamespaceRecord>)>,
-) -> Tally {
+pub fn tally<'a>(world: &World, namespaces: impl IntoIterator<Item = KnownOfNamespace<'a>>) -> Tally {
     let names = world
         .tiers()
         .iter()
@@ -68,9 +76,10 @@ pub fn tally<'a>(
         tiers: names.map(|name| (name, TierTally::default())).collect(),
         ..Tally::default()
     };
-    for (namespace, record) in namespaces {
+    for (namespace, record, widened) in namespaces {
         let record = record.filter(|record| record.namespace_uid == namespace.uid);
-        tally.count(world, namespace, record);
+        let widened = widened.filter(|widened| widened.namespace_uid == namespace.uid);
+        tally.count(world, namespace, record, widened);
     }
     for tier in tally.tiers.values_mut() {
         tier.problems.sort();
@@ -80,7 +89,13 @@ pub fn tally<'a>(
 }
 
 impl Tally {
-    fn count(&mut self, world: &World, namespace: &Namespace, record: Option<&NamespaceRecord>) {
+    fn count(
+        &mut self,
+        world: &World,
+        namespace: &Namespace,
+        record: Option<&NamespaceRecord>,
+        widened: Option<&WideningSummary>,
+    ) {
         let assignment = assign(world, namespace, &ObservedPolicies::new(), record);
         for ranked in &assignment.selected_by {
             self.tier(ranked).namespaces.selected += 1;
@@ -103,6 +118,7 @@ impl Tally {
             Governor::Tier(governor) => {
                 self.governed += 1;
                 self.tier(governor).count_governed(governor, namespace, record);
+                self.tier(governor).count_widening(governor, namespace, widened);
                 for tied in &assignment.tied_with {
                     for (one, other) in [(governor, *tied), (*tied, governor)] {
                         let other = &other.tier.identity().name;
@@ -167,6 +183,37 @@ impl TierTally {
         }
         if let NamespaceState::Failed(failure) = &record.state {
             self.problem(Some(namespace), failure.reason, failure.message.clone());
+        }
+    }
+
+    /// What was held to another tier says nothing of this one.
+    fn count_widening(&mut self, governor: &RankedTier, namespace: &Namespace, widened: Option<&WideningSummary>) {
+        if governor.tier.foreign_policies() == ForeignPolicies::Ignore {
+            return;
+        }
+        let widened = widened.filter(|widened| widened.tier_uid == governor.tier.identity().uid);
+        if widened.is_none_or(|widened| !widened.complete) {
+            self.not_audited.push(namespace.name.clone());
+        }
+        let Some(widened) = widened else {
+            return;
+        };
+        self.widening.add_all(&widened.policies);
+        let Some((severity, message)) = &widened.worst else {
+            return;
+        };
+        // Kept few, as the problems are; no more is copied than is kept.
+        let full = self.widened.len() >= MAX_PROBLEMS;
+        let as_bad = |((last, name), _): (&(Reverse<Severity>, String), _)| {
+            (*last, name) <= (Reverse(*severity), &namespace.name)
+        };
+        if full && self.widened.last_key_value().is_some_and(as_bad) {
+            return;
+        }
+        self.widened
+            .insert((Reverse(*severity), namespace.name.clone()), message.clone());
+        if full {
+            self.widened.pop_last();
         }
     }
 

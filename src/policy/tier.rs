@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use allowance::{Allowance, Block, PodPeer, Port, PortTarget, Traffic};
 pub use unknown_fields::unknown_fields;
 
-use crate::api::{Direction, IsolationTierSpec, Mode};
+use crate::api::{Direction, ForeignPolicies, IsolationTierSpec, Mode};
 
 const PRECEDENCES: RangeInclusive<i32> = 0..=1000;
 
@@ -55,6 +55,8 @@ pub struct Tier {
     pub isolate: BTreeSet<Direction>,
     /// What it lets through, by name.
     pub allow: Vec<Allowance>,
+    /// What it says of other people's policies.
+    pub foreign_policies: ForeignPolicies,
 }
 
 /// Which namespaces a tier selects and how it ranks among those that select the same.
@@ -77,6 +79,8 @@ pub struct BrokenTier {
     pub mode: Option<Mode>,
     /// The directions that it closes; both where that does not parse.
     pub isolate: BTreeSet<Direction>,
+    /// What it says of other people's policies; where that does not parse, they are reported.
+    pub foreign_policies: ForeignPolicies,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -139,6 +143,10 @@ impl ParsedTier {
                 claim: Claim::parse(field(spec, "namespaceSelector"), field(spec, "precedence")),
                 mode: Mode::deserialize(field(spec, "mode")).ok(),
                 isolate: readable_directions(field(spec, "isolate")),
+                foreign_policies: Option::deserialize(field(spec, "foreignPolicies"))
+                    .ok()
+                    .flatten()
+                    .unwrap_or_default(),
                 problems,
             }),
         }
@@ -176,6 +184,14 @@ impl ParsedTier {
             Self::Broken(tier) => &tier.isolate,
         }
     }
+
+    /// What it says of other people's policies.
+    pub fn foreign_policies(&self) -> ForeignPolicies {
+        match self {
+            Self::Whole(tier) => tier.foreign_policies,
+            Self::Broken(tier) => tier.foreign_policies,
+        }
+    }
 }
 
 impl Tier {
@@ -209,6 +225,7 @@ impl Tier {
                 mode: spec.mode,
                 isolate: directions(spec.isolate),
                 allow,
+                foreign_policies: spec.foreign_policies.unwrap_or_default(),
             }),
             _ => Err(problems),
         }

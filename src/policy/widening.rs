@@ -18,6 +18,7 @@ mod detail;
 mod foreign_policy;
 mod interval_set;
 mod judgement;
+mod judgements;
 mod label_set;
 mod reading;
 mod region;
@@ -28,7 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::networking::v1::NetworkPolicySpec;
 
 use self::detail::Described;
-pub use self::foreign_policy::{ForeignPolicy, ForeignSpec, MAX_SPEC_BYTES};
+pub use self::foreign_policy::{ForeignPolicy, ForeignSpec, MAX_SPEC_BYTES, NotKept};
+pub use self::judgements::{Judge, Judgements, PoliciesBySeverity, SAID_AGAIN_AFTER, WideningSummary};
 use self::label_set::{Labels, Subject, demand};
 use self::reading::{PortName, Ports, each_port, everyone, peer_set, rules};
 use self::region::Region;
@@ -67,6 +69,27 @@ pub enum Severity {
 }
 
 impl Widening {
+    /// What is wrong and how to put it right, where `others` policies of the namespace widen it too.
+    pub fn in_words(&self, others: u64) -> String {
+        let Self {
+            policy,
+            direction,
+            severity,
+            detail,
+        } = self;
+        let others = match others {
+            0 => String::new(),
+            1 => String::from("; 1 more policy here widens the tier"),
+            others => format!("; {others} more policies here widen the tier"),
+        };
+        format!(
+            "NetworkPolicy {policy} widens {}, severity {}: {detail}{others}. Narrow or delete it, allow in the tier what is \
+             needed, or set spec.foreignPolicies to Ignore",
+            direction.as_str(),
+            severity.as_str()
+        )
+    }
+
     /// The worst first; of equally bad ones by name.
     fn rank(&self) -> (Reverse<Severity>, &str, Direction) {
         (Reverse(self.severity), &self.policy, self.direction)
@@ -142,9 +165,10 @@ impl<'a> AllowedByTier<'a> {
         }
     }
 
-    /// What policies are held to where `governor` governs: `None` where no tier does.
+    /// What policies are held to where `governor` governs; `None` where no tier does, or it says `Ignore`. A broken tier is
+    /// held to allow nothing: what it is meant to allow is not known.
     pub fn of(governor: Governor<'a>, namespace: &'a Namespace) -> Option<Self> {
-        let ranked = governor.tier()?;
+        let ranked = governor.reporting_tier()?;
         Some(Self::new(&ranked.rendered, ranked.tier.isolate(), namespace))
     }
 

@@ -26,5 +26,7 @@ pub const PRECEDENCE_TIE: &str = "PrecedenceTie";
 pub const DRIFTED: &str = "Drifted";
 /// Somebody undoes what we write as often as we write it.
 pub const CONTESTED: &str = "Contested";
+/// Somebody else's policy allows what the tier does not.
+pub const WIDENED: &str = "Widened";
 /// An Observe tier would change something.
 pub const WOULD_CHANGE: &str = "WouldChange";

@@ -11,6 +11,7 @@ pub(super) use collector::GaugeCollector;
 
 use crate::api::NamespaceCounts;
 use crate::policy::DriftKind;
+use crate::policy::widening::PoliciesBySeverity;
 
 /// Gives the state of now. `None` while another replica speaks for the cluster: two that export the
 /// same gauges would be summed.
@@ -44,6 +45,8 @@ pub struct TierGauges {
     pub policies: PolicyCounts,
     /// Policies that somebody fights over.
     pub contested: u64,
+    /// Other people's policies that allow what it does not.
+    pub widening: PoliciesBySeverity,
     /// Since when its oldest drift is not healed.
     pub drift_oldest: Option<SystemTime>,
 }

@@ -34,3 +34,4 @@ mod tenants;
 mod tier_lifecycle;
 mod unresolved;
 mod watches;
+mod widening;

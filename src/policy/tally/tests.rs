@@ -37,7 +37,9 @@ fn governed(world: &World, number: usize) -> NamespaceRecord {
 
 fn said_of(world: &World, record_of: impl Fn(usize) -> NamespaceRecord) -> (TierTally, String) {
     let namespaces: Vec<_> = (0..40).map(|number| (namespace(number), record_of(number))).collect();
-    let with_records = namespaces.iter().map(|(namespace, record)| (namespace, Some(record)));
+    let with_records = namespaces
+        .iter()
+        .map(|(namespace, record)| (namespace, Some(record), None));
     let tally = tally(world, with_records).tiers.remove("t").unwrap();
     let status = tier_status(&world.tiers()[0], &tally, None, Timestamp::UNIX_EPOCH);
     (tally, serde_json::to_string(&status).unwrap())

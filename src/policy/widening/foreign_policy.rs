@@ -27,13 +27,19 @@ pub struct ForeignPolicy {
 pub enum ForeignSpec {
     /// As JSON, which takes as many bytes as it has: the types take up to fifty times as many for lists of nothing.
     Kept(Arc<str>),
-    /// It is larger than [`MAX_SPEC_BYTES`], so that what it allows is not known.
-    TooLarge {
-        /// Its size in bytes of JSON.
-        bytes: usize,
-        /// The directions in which it allows something.
-        directions: BTreeSet<Direction>,
-    },
+    /// It was not kept, so that what it allows is not known.
+    NotKept(Box<NotKept>),
+}
+
+/// Why a spec was not kept, and what is known of it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NotKept {
+    /// Its size in bytes of JSON.
+    pub bytes: usize,
+    /// The most bytes that are kept of one spec, or of all that other people have in the namespace.
+    pub most: usize,
+    /// The directions in which it allows something.
+    pub directions: BTreeSet<Direction>,
 }
 
 impl ForeignPolicy {
@@ -65,22 +71,40 @@ impl ForeignSpec {
         if text.len() <= MAX_SPEC_BYTES {
             return Self::Kept(text.into());
         }
-        let allows = |direction: &Direction| !rules(spec, *direction).is_empty();
-        Self::TooLarge {
-            bytes: text.len(),
-            directions: Direction::ALL.into_iter().filter(allows).collect(),
+        Self::not_kept(spec, text.len(), MAX_SPEC_BYTES)
+    }
+
+    /// The same without its text, where no more than `most` bytes of a namespace are kept.
+    #[must_use]
+    pub fn beyond(self, most: usize) -> Self {
+        match (&self, self.read()) {
+            (Self::Kept(text), Ok(spec)) => Self::not_kept(&spec, text.len(), most),
+            _ => self,
         }
     }
 
-    /// The spec that was kept, or why it cannot be compared in a direction; `None` where it is known to allow nothing
-    /// in that direction.
+    /// How many bytes are kept of it.
+    pub fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Kept(text) => text.len(),
+            Self::NotKept(_) => 0,
+        }
+    }
+
+    fn not_kept(spec: &NetworkPolicySpec, bytes: usize, most: usize) -> Self {
+        let allows = |direction: &Direction| !rules(spec, *direction).is_empty();
+        Self::NotKept(Box::new(NotKept {
+            bytes,
+            most,
+            directions: Direction::ALL.into_iter().filter(allows).collect(),
+        }))
+    }
+
+    /// The spec, or why it cannot be compared.
     pub(super) fn read(&self) -> Result<NetworkPolicySpec, NotCompared<'_>> {
         match self {
             Self::Kept(text) => serde_json::from_str(text).map_err(|_| NotCompared::Unreadable),
-            Self::TooLarge { bytes, directions } => Err(NotCompared::TooLarge {
-                bytes: *bytes,
-                directions,
-            }),
+            Self::NotKept(not_kept) => Err(NotCompared::NotKept(not_kept)),
         }
     }
 }
@@ -89,10 +113,7 @@ impl ForeignSpec {
 #[derive(Debug)]
 pub(super) enum NotCompared<'a> {
     /// It was not kept.
-    TooLarge {
-        bytes: usize,
-        directions: &'a BTreeSet<Direction>,
-    },
+    NotKept(&'a NotKept),
     /// What was kept is not a spec.
     Unreadable,
 }
@@ -101,9 +122,12 @@ impl NotCompared<'_> {
     /// What is said of it, if it may allow something in that direction.
     pub(super) fn detail(&self, direction: Direction) -> Option<String> {
         match self {
-            Self::TooLarge { directions, .. } if !directions.contains(&direction) => None,
-            Self::TooLarge { bytes, .. } => Some(format!(
-                "its spec has {bytes} bytes, more than the {MAX_SPEC_BYTES} that are compared, so it counts as allowing everything"
+            Self::NotKept(not_kept) if !not_kept.directions.contains(&direction) => None,
+            Self::NotKept(NotKept { bytes, most, .. }) if bytes > most => Some(format!(
+                "its spec has {bytes} bytes, more than the {most} that are compared, so it counts as allowing everything"
+            )),
+            Self::NotKept(NotKept { most, .. }) => Some(format!(
+                "the policies that others wrote here have more than the {most} bytes that are compared of a namespace, so it counts as allowing everything"
             )),
             Self::Unreadable => Some(String::from(
                 "its spec cannot be read, so it counts as allowing everything",

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::api::NamespaceCounts;
 use crate::policy::DriftKind;
+use crate::policy::widening::Severity;
 use crate::telemetry::metrics::PREFIX;
 
 /// Turns a snapshot into metrics at each scrape.
@@ -26,6 +27,7 @@ pub(in crate::telemetry) struct GaugeCollector {
     namespace_drift: Family<3>,
     namespace_drift_omitted: Family<0>,
     contested_policies: Family<1>,
+    widening_policies: Family<2>,
     drift_oldest: Family<1>,
     last_audit: Family<0>,
 }
@@ -65,6 +67,11 @@ impl GaugeCollector {
                 "contested_policies",
                 "Policies that somebody changes as often as they are healed; their heals wait for up to 30 s, or 5 s where they may be open.",
                 ["tier"],
+            )?,
+            widening_policies: Family::new(
+                "widening_policies",
+                "NetworkPolicies of others that allow what the tier of their namespace does not, by the worst that they do.",
+                ["tier", "severity"],
             )?,
             drift_oldest: Family::new(
                 "drift_oldest_timestamp_seconds",
@@ -108,6 +115,7 @@ impl Collector for GaugeCollector {
             &self.namespace_drift.desc,
             &self.namespace_drift_omitted.desc,
             &self.contested_policies.desc,
+            &self.widening_policies.desc,
             &self.drift_oldest.desc,
             &self.last_audit.desc,
         ]
@@ -139,6 +147,8 @@ impl Collector for GaugeCollector {
                 .with(tiers.iter().flat_map(TierGauges::policy_samples).chain(retained)),
             self.namespaces.with(namespaces.samples()),
             self.contested_policies.with(contested),
+            self.widening_policies
+                .with(tiers.iter().flat_map(TierGauges::widening_samples)),
             self.drift_oldest.with(oldest),
             self.last_audit.with(last_audit.and_then(unix_time).map(|at| ([], at))),
         ];
@@ -190,6 +200,13 @@ impl TierGauges {
             ("failed", failed),
         ]
         .map(|(state, count)| ([self.tier.as_str(), state], count as f64))
+    }
+
+    fn widening_samples(&self) -> [([&str; 2], f64); Severity::ALL.len()] {
+        Severity::ALL.map(|severity| {
+            let count = number(self.widening.of(severity));
+            ([self.tier.as_str(), severity.as_str()], count)
+        })
     }
 
     fn policy_samples(&self) -> impl Iterator<Item = ([&str; 2], f64)> {

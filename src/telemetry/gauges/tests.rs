@@ -1,6 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::policy::widening::Severity;
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 
 /// The gauges of a snapshot, a line each, without comments.
@@ -15,6 +16,7 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
         "namespace_drift",
         "policies",
         "contested",
+        "widening",
         "drift_oldest",
         "last_audit",
     ];
@@ -50,6 +52,10 @@ fn assert_exported(lines: &[String], expected: &[&str]) {
 
 #[test]
 fn exports_the_state_of_each_tier() {
+    let mut widening = PoliciesBySeverity::default();
+    for severity in [Severity::Open, Severity::Port, Severity::Port] {
+        widening.add(severity);
+    }
     let tier = TierGauges {
         tier: "restricted".into(),
         conditions: TierConditions {
@@ -74,6 +80,7 @@ fn exports_the_state_of_each_tier() {
             ]),
         },
         contested: 12,
+        widening,
         drift_oldest: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
     };
     let lines = exported(
@@ -102,6 +109,10 @@ fn exports_the_state_of_each_tier() {
         r#"cofferdam_policies{tier="restricted",state="surplus"} 10"#,
         r#"cofferdam_policies{tier="",state="retained"} 11"#,
         r#"cofferdam_contested_policies{tier="restricted"} 12"#,
+        r#"cofferdam_widening_policies{tier="restricted",severity="open"} 1"#,
+        r#"cofferdam_widening_policies{tier="restricted",severity="external"} 0"#,
+        r#"cofferdam_widening_policies{tier="restricted",severity="cluster"} 0"#,
+        r#"cofferdam_widening_policies{tier="restricted",severity="port"} 2"#,
         r#"cofferdam_drift_oldest_timestamp_seconds{tier="restricted"} 1.5"#,
     ];
     assert_exported(&lines, &expected);

@@ -85,6 +85,7 @@ fn is_named_as_documented() {
         "cofferdam_tier_condition",
         "cofferdam_tier_namespaces",
         "cofferdam_time_to_protection_seconds",
+        "cofferdam_widening_policies",
     ];
     assert_eq!(names, documented);
 }

@@ -1,0 +1,138 @@
+//! Other people's policies, by namespace, in as few bytes as judging them needs. Nothing here decides about a write.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::runtime::watcher::Event;
+
+use crate::policy::widening::{ForeignPolicy, ForeignSpec};
+
+/// The most that is kept of a namespace, in bytes of JSON: a thousand policies of usual size. What is beyond counts as
+/// allowing everything: a tenant who writes more costs others neither memory nor a report.
+const MAX_NAMESPACE_BYTES: usize = 512 << 10;
+
+/// The index. Its lock is its own, so that a storm of foreign policies holds up no plan.
+#[derive(Debug, Default)]
+pub(super) struct ForeignPolicies {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    namespaces: HashMap<String, Policies>,
+    /// While a list is under way: what it showed so far.
+    listing: Option<HashMap<String, Policies>>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Policies {
+    by_name: BTreeMap<Box<str>, ForeignSpec>,
+    kept_bytes: usize,
+}
+
+impl ForeignPolicies {
+    /// What a watch of policies shows; ours are left out. Returns the namespaces where something changed.
+    pub(super) fn see(&self, event: &Event<NetworkPolicy>) -> Vec<String> {
+        match event {
+            Event::Init => self.state().listing = Some(HashMap::new()),
+            Event::InitApply(policy) => self.list(policy),
+            Event::InitDone => return self.state().list_ends(),
+            Event::Apply(policy) => return self.put(policy).into_iter().collect(),
+            Event::Delete(policy) => return self.take(policy).into_iter().collect(),
+        }
+        Vec::new()
+    }
+
+    /// What stands in a namespace, by name.
+    pub(super) fn of(&self, namespace: &str) -> Vec<ForeignPolicy> {
+        let state = self.state();
+        let policies = state.namespaces.get(namespace);
+        let policies = policies.into_iter().flat_map(|policies| &policies.by_name);
+        policies
+            .map(|(name, spec)| ForeignPolicy {
+                name: name.to_string(),
+                spec: spec.clone(),
+            })
+            .collect()
+    }
+
+    fn list(&self, policy: &NetworkPolicy) {
+        // Read before the lock is taken: a tenant decides how long that takes.
+        let Some((namespace, policy)) = read(policy) else {
+            return;
+        };
+        let mut state = self.state();
+        let State { namespaces, listing } = &mut *state;
+        let Some(listing) = listing else {
+            return;
+        };
+        let before = namespaces.get(&namespace);
+        let before = before.and_then(|policies| policies.by_name.get(&*policy.name)).cloned();
+        listing.entry(namespace).or_default().put(policy, before.as_ref());
+    }
+
+    fn put(&self, policy: &NetworkPolicy) -> Option<String> {
+        let (namespace, policy) = read(policy)?;
+        let mut state = self.state();
+        let policies = state.namespaces.entry(namespace.clone()).or_default();
+        policies.put(policy, None).then_some(namespace)
+    }
+
+    fn take(&self, policy: &NetworkPolicy) -> Option<String> {
+        let name = policy.metadata.name.as_deref()?;
+        let namespace = policy.metadata.namespace.clone()?;
+        let mut state = self.state();
+        let policies = state.namespaces.get_mut(&namespace)?;
+        let taken = policies.take(name);
+        if policies.by_name.is_empty() {
+            state.namespaces.remove(&namespace);
+        }
+        taken.then_some(namespace)
+    }
+
+    /// The map is consistent between any two statements, so a panic elsewhere is no reason to stop.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn list_ends(&mut self) -> Vec<String> {
+        let before = std::mem::replace(&mut self.namespaces, self.listing.take().unwrap_or_default());
+        let names: HashSet<&String> = before.keys().chain(self.namespaces.keys()).collect();
+        let differs = |name: &&&String| before.get(**name) != self.namespaces.get(**name);
+        names.iter().filter(differs).map(|name| (*name).clone()).collect()
+    }
+}
+
+impl Policies {
+    /// Returns whether that is news. `equal` may be the same spec as it is kept elsewhere: then it is shared.
+    fn put(&mut self, policy: ForeignPolicy, equal: Option<&ForeignSpec>) -> bool {
+        let ForeignPolicy { name, spec } = policy;
+        let before = self.by_name.get(&*name);
+        if before == Some(&spec) {
+            return false;
+        }
+        self.kept_bytes -= before.map_or(0, ForeignSpec::kept_bytes);
+        let spec = equal.filter(|equal| **equal == spec).cloned().unwrap_or(spec);
+        let spec = if self.kept_bytes + spec.kept_bytes() > MAX_NAMESPACE_BYTES {
+            spec.beyond(MAX_NAMESPACE_BYTES)
+        } else {
+            spec
+        };
+        self.kept_bytes += spec.kept_bytes();
+        self.by_name.insert(name.into(), spec.clone()).as_ref() != Some(&spec)
+    }
+
+    fn take(&mut self, name: &str) -> bool {
+        let taken = self.by_name.remove(name);
+        self.kept_bytes -= taken.as_ref().map_or(0, ForeignSpec::kept_bytes);
+        taken.is_some()
+    }
+}
+
+fn read(policy: &NetworkPolicy) -> Option<(String, ForeignPolicy)> {
+    let namespace = policy.metadata.namespace.clone()?;
+    Some((namespace, ForeignPolicy::read(policy)?))
+}
