@@ -10,6 +10,9 @@ RULES := config/prometheus/rules.yaml
 RULE_OBJECT := config/prometheus/prometheus_rule.yaml
 IMAGE := cofferdam:0.1.0
 BENCH :=
+PLAN :=
+SEED :=
+STEPS :=
 TOOLS := target/tools
 SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
 
@@ -57,6 +60,16 @@ lint: $(TOOLS)/stamp ## Check formatting, lints, scripts, alerts and the Dockerf
 test: control-plane ## Run every test, those on a real API server last
 	$(CARGO) test --locked
 	$(CARGO) test --locked --test cluster
+
+.PHONY: faults
+faults: control-plane ## Every plan of the crash and fault sweep (10 minutes; PLAN=123, PLAN=100-140)
+	COFFERDAM_FAULTS_PLAN='$(PLAN)' $(CARGO) test --locked --test cluster -- --ignored --exact \
+		faults::sweep::every_plan_ends_as_if_nothing_had_happened --nocapture
+
+.PHONY: histories
+histories: control-plane ## A random history of 10,000 edits, faults and crashes (15 minutes; SEED=1 STEPS=400)
+	COFFERDAM_FAULTS_SEED='$(SEED)' COFFERDAM_FAULTS_STEPS='$(STEPS)' $(CARGO) test --locked --test cluster -- --ignored --exact \
+		faults::histories::a_long_random_history_ends_as_the_pure_function_says --nocapture
 
 .PHONY: bench
 bench: control-plane ## Measure the release build against raw requests (about 6 minutes; BENCH='--only heal', '--large')

@@ -37,9 +37,9 @@ pub struct AuditEvent {
     pub details: Value,
     /// Path and query.
     pub request_uri: String,
-    /// What was sent; only for writes to NetworkPolicies.
+    /// What was sent; only for writes to NetworkPolicies, tiers and namespaces.
     pub request_object: Option<Value>,
-    /// What was stored; only for writes to NetworkPolicies.
+    /// What was stored; only for writes to NetworkPolicies, tiers and namespaces.
     pub response_object: Option<Value>,
     /// RFC 3339 with microseconds.
     pub received_at: String,

@@ -55,10 +55,18 @@ impl Default for ControlPlaneOptions {
 /// A running control plane; everything ends with it, or with this process.
 pub struct ControlPlane {
     directory: PathBuf,
+    options: ControlPlaneOptions,
+    ports: Ports,
     audit_log: Option<AuditLog>,
     controller_manager: Option<OwnedProcess>,
     api_server: OwnedProcess,
     etcd: OwnedProcess,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    etcd: u16,
+    api_server: u16,
 }
 
 static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
@@ -79,14 +87,18 @@ impl ControlPlane {
         name_the_logs_on_panic();
         let directory = new_directory();
         write_server_files(&directory);
-        let etcd_port = free_port();
-        let etcd = start_etcd(&directory, etcd_port);
-        let port = free_port();
-        let api_server = start_api_server(&directory, port, etcd_port, &options);
-        write_kubeconfigs(&directory, port);
+        let ports = Ports {
+            etcd: free_port(),
+            api_server: free_port(),
+        };
+        let etcd = start_etcd(&directory, ports.etcd);
+        let api_server = start_api_server(&directory, ports.api_server, ports.etcd, &options);
+        write_kubeconfigs(&directory, ports.api_server);
         let audit_log = options.audit.then(|| AuditLog::at(directory.join("audit.log")));
         let mut control_plane = Self {
             directory,
+            options: options.clone(),
+            ports,
             audit_log,
             controller_manager: None,
             api_server,
@@ -161,6 +173,35 @@ impl ControlPlane {
         &mut self.api_server
     }
 
+    /// Kills etcd between any two instructions.
+    pub fn kill_etcd(&mut self) {
+        self.etcd.kill9();
+    }
+
+    /// Kills the API server between any two instructions.
+    pub fn kill_api_server(&mut self) {
+        self.api_server.kill9();
+    }
+
+    /// Starts what was killed, on the same data and ports, and waits until it serves.
+    pub async fn start_what_was_killed(&mut self) {
+        if self.etcd.exit_status().is_some() {
+            keep_the_log_of("etcd", &self.directory);
+            self.etcd = start_etcd(&self.directory, self.ports.etcd);
+        }
+        if self.api_server.exit_status().is_some() {
+            keep_the_log_of("kube-apiserver", &self.directory);
+            let Ports { etcd, api_server } = self.ports;
+            self.api_server = start_api_server(&self.directory, api_server, etcd, &self.options);
+        }
+        self.wait_until_it_serves().await;
+    }
+
+    /// The port of etcd, for a second API server.
+    pub fn etcd_port(&self) -> u16 {
+        self.ports.etcd
+    }
+
     /// Starts the namespace and garbage-collector controllers, where the options left them out.
     pub fn start_controller_manager(&mut self) {
         self.controller_manager = Some(start_controller_manager(&self.directory));
@@ -225,6 +266,15 @@ impl Drop for ControlPlane {
         // The write-ahead log alone has 64 MB, and a run may start many of these.
         let _ = std::fs::remove_dir_all(self.directory.join("etcd"));
     }
+}
+
+// A process that starts begins its log anew.
+fn keep_the_log_of(name: &str, directory: &Path) {
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let _ = std::fs::rename(
+        directory.join(format!("{name}.log")),
+        directory.join(format!("{name}-until-{number}.log")),
+    );
 }
 
 // The shared control plane is never dropped, and its logs are wanted exactly when a scenario fails.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Controller {
     /// Starts it for the API server of any kubeconfig, without waiting; its log goes to `directory`.
     pub fn spawn_with(kubeconfig: &Path, directory: &Path, arguments: &[&str]) -> Self {
         let port = free_port();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let mut command = Command::new(binary());
         command.args([
             "run",
             "--listen",
@@ -146,6 +146,11 @@ impl Controller {
         self.process.wait(PATIENCE).await.code().unwrap_or(-1)
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.exit_status()
+    }
+
     /// Ends it between any two instructions.
     pub fn kill9(mut self) {
         self.process.kill9();
@@ -166,6 +171,11 @@ impl Controller {
         self.process.log()
     }
 
+    /// The last of it.
+    pub fn log_tail(&self, lines: usize) -> String {
+        self.process.log_tail(lines)
+    }
+
     /// Address of a page that it serves.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
@@ -180,6 +190,12 @@ impl Controller {
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
+}
+
+// Another one to show that a check finds what it looks for: COFFERDAM_TEST_BINARY names it.
+fn binary() -> PathBuf {
+    let other = std::env::var_os("COFFERDAM_TEST_BINARY");
+    other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam")), PathBuf::from)
 }
 
 impl Drop for Controller {

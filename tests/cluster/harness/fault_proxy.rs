@@ -19,7 +19,7 @@ mod watch_stream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -71,6 +71,7 @@ struct Shared {
     dying: watch::Sender<bool>,
     requests: AtomicUsize,
     story: Mutex<Vec<String>>,
+    last_write: Mutex<Instant>,
     began: Instant,
 }
 
@@ -107,6 +108,7 @@ impl FaultProxy {
             dying: watch::Sender::new(false),
             requests: AtomicUsize::new(0),
             story: Mutex::default(),
+            last_write: Mutex::new(Instant::now()),
             began: Instant::now(),
         });
         let accepting = tokio::spawn(connection::accept(listener, Arc::clone(&shared)));
@@ -163,6 +165,12 @@ impl FaultProxy {
         self.shared.dying.send_replace(false);
     }
 
+    /// Names the writer in the audit log where no process is behind the proxy; nothing has this process id.
+    pub fn threatens_nobody(&self, writer: u32) {
+        const BEYOND_EVERY_PID: u32 = 1 << 30;
+        self.threatens(BEYOND_EVERY_PID + writer);
+    }
+
     /// Returns once a crash was triggered, for the process that [`Self::threatens`] named last.
     pub async fn crashed(&self) {
         // The sender lives as long as the proxy.
@@ -172,6 +180,11 @@ impl FaultProxy {
     /// Whether a crash was triggered, for the process that [`Self::threatens`] named last.
     pub fn has_crashed(&self) -> bool {
         *self.shared.dying.borrow()
+    }
+
+    /// How long ago the controller last asked for a change of anything but its Lease.
+    pub fn quiet_for(&self) -> Duration {
+        self.shared.last_write.lock().expect("no panic holds it").elapsed()
     }
 
     /// What passed and what was done to it, a line each: for the report of a failure.
@@ -200,7 +213,11 @@ fn ask_server(config: &Config) -> AskServer {
 }
 
 impl Shared {
-    fn note(&self, line: &str) {
+    fn note(&self, request: &ApiRequest, struck: &str) {
+        if request.is_write() && request.resource != "leases" {
+            *self.last_write.lock().expect("no panic holds it") = Instant::now();
+        }
+        let line = format!("{request}{struck}");
         let line = format!("{:>9.3} s {line}", self.began.elapsed().as_secs_f64());
         self.story.lock().expect("no panic holds it").push(line);
     }

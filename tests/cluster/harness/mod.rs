@@ -26,6 +26,7 @@ pub mod owned_process;
 pub mod permission;
 pub mod policy_history;
 pub mod prometheus_server;
+pub mod release_judge;
 pub mod replica;
 pub mod scenario_denial;
 pub mod scenario_facts;
@@ -33,6 +34,7 @@ pub mod scenario_mixed_world;
 pub mod scenario_namespaces;
 pub mod scenario_policies;
 pub mod scenario_tiers;
+pub mod second_api_server;
 pub mod server_processes;
 
 pub use audit::AuditLog;

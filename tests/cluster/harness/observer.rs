@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cofferdam::api::Direction;
-use cofferdam::api::names::RENDERED_ANNOTATION;
+use cofferdam::api::names::{MANAGED_BY_LABEL, RENDERED_ANNOTATION};
 use serde_json::{Value, json};
 
 use super::audit_event::AuditEvent;
 use super::control_plane::ControlPlane;
 use super::identity::Identity;
 use super::policy_history::{Revision, policy_histories};
+use super::release_judge::ReleaseJudge;
 
 /// Judges what happened in some namespaces, from their creation on.
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
     namespaces: BTreeSet<String>,
     expected_releases: Vec<(String, String)>,
+    judged_since: Option<usize>,
+    servers_restart: bool,
 }
 
 impl Observer {
@@ -25,6 +28,8 @@ impl Observer {
         Self {
             namespaces: namespaces.into_iter().map(Into::into).collect(),
             expected_releases: Vec::new(),
+            judged_since: None,
+            servers_restart: false,
         }
     }
 
@@ -32,6 +37,19 @@ impl Observer {
     pub fn expect_release(mut self, namespace: &str, direction: Direction) -> Self {
         self.expected_releases
             .push((namespace.to_owned(), baseline_name(direction).to_owned()));
+        self
+    }
+
+    /// Looks only at what came after this [`super::AuditLog::mark`], and judges each release by what tiers and namespace
+    /// said when the controller read them last, so that none has to be declared.
+    pub fn since(mut self, mark: usize) -> Self {
+        self.judged_since = Some(mark);
+        self
+    }
+
+    /// Expects API servers to start while the controller runs: one that has not read the roles yet refuses everybody.
+    pub fn while_servers_restart(mut self) -> Self {
+        self.servers_restart = true;
         self
     }
 
@@ -47,11 +65,18 @@ impl Observer {
 
     /// Every violation among `events`, a line each.
     pub fn violations_in(&self, events: &[Arc<AuditEvent>]) -> Vec<String> {
+        let all_events = events;
+        let events = &all_events[self.judged_since.unwrap_or_default()..];
         let mut violations = self.writes_to_what_is_not_ours(events);
+        violations.extend(more_than_one_writer(events));
+        let release_judge = self.judged_since.map(|_| ReleaseJudge::new(all_events));
         for ((namespace, name), history) in policy_histories(events, &self.namespaces) {
             let mut found: Vec<String> = history.iter().filter(by_controller).filter_map(malformed).collect();
-            if is_baseline(&name) {
-                found.extend(self.unexpected_releases(&namespace, &name, &history));
+            found.extend(history.windows(2).filter_map(lost_metadata));
+            match &release_judge {
+                _ if !is_baseline(&name) => {}
+                Some(judge) => found.extend(history.iter().filter_map(|revision| judge.unjustified(&revision.event))),
+                None => found.extend(self.unexpected_releases(&namespace, &name, &history)),
             }
             violations.extend(found.into_iter().map(|text| format!("{namespace}/{name}: {text}")));
         }
@@ -66,6 +91,9 @@ impl Observer {
                 && (event.namespace.is_empty() || self.namespaces.contains(&event.namespace))
         };
         for event in events.iter().filter(ours) {
+            if event.is_missing_permission() && self.servers_restart {
+                continue;
+            }
             if event.is_missing_permission() {
                 violations.push(format!("the shipped role lacks a permission: {}", event.summary()));
             }
@@ -138,6 +166,60 @@ pub fn is_reserved_name(name: &str) -> bool {
 
 fn by_controller(revision: &&Revision) -> bool {
     revision.event.user == Identity::Controller.user()
+}
+
+// Labels, annotations and finalizers of others that a write of the controller dropped.
+fn lost_metadata(pair: &[Revision]) -> Option<String> {
+    let [before, after] = pair else { return None };
+    let (old, new) = (before.object.as_ref()?, after.object.as_ref()?);
+    if after.event.verb != "update" || !by_controller(&after) {
+        return None;
+    }
+    let foreign = |object: &Value, field: &str| -> BTreeSet<String> {
+        let entries = object["metadata"][field].as_object().into_iter().flatten();
+        let foreign = entries.filter(|(key, _)| !key.starts_with("cofferdam.dev/") && *key != MANAGED_BY_LABEL);
+        foreign.map(|(key, value)| format!("{field} {key}={value}")).collect()
+    };
+    let finalizers = |object: &Value| -> BTreeSet<String> {
+        let finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+        finalizers.map(|finalizer| format!("finalizer {finalizer}")).collect()
+    };
+    let of = |object: &Value| -> BTreeSet<String> {
+        let mut all = foreign(object, "labels");
+        all.extend(foreign(object, "annotations"));
+        all.extend(finalizers(object));
+        all
+    };
+    let lost: Vec<String> = of(old).difference(&of(new)).cloned().collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "lost what was somebody else's: {}: {}",
+            lost.join(", "),
+            after.event.summary()
+        )
+    })
+}
+
+// Where requests say which process made them: once another one writes, the one before it must not.
+fn more_than_one_writer(events: &[Arc<AuditEvent>]) -> Option<String> {
+    let mut writes: Vec<_> = events
+        .iter()
+        .filter(|event| event.user == Identity::Controller.user() && event.is_write() && event.resource != "leases")
+        .filter(|event| event.stage == "ResponseComplete" && event.writer().is_some())
+        .collect();
+    writes.sort_by(|left, right| left.received_at.cmp(&right.received_at));
+    let mut gone: BTreeSet<&str> = BTreeSet::new();
+    let returns = writes.windows(2).find(|pair| {
+        let (before, now) = (
+            pair[0].writer().unwrap_or_default(),
+            pair[1].writer().unwrap_or_default(),
+        );
+        before != now && {
+            gone.insert(before);
+            gone.contains(now)
+        }
+    })?;
+    Some(format!("two writers at once: {}", returns[1].summary()))
 }
 
 // What is wrong with an object that the controller stored. Written from the promise, not from the renderer.

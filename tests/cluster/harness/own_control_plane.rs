@@ -12,7 +12,7 @@ static PLACES: Semaphore = Semaphore::const_new(2);
 pub struct OwnControlPlane {
     control_plane: ControlPlane,
     // After the servers, so that they have ended when the next ones start.
-    _place: SemaphorePermit<'static>,
+    _place: Option<SemaphorePermit<'static>>,
 }
 
 impl OwnControlPlane {
@@ -21,7 +21,15 @@ impl OwnControlPlane {
         let place = PLACES.acquire().await.expect("nobody closes the semaphore");
         Self {
             control_plane: ControlPlane::start(options).await,
-            _place: place,
+            _place: Some(place),
+        }
+    }
+
+    /// Starts one at once, for a run of the tests in which nobody else starts any.
+    pub async fn start_beyond_the_places(options: ControlPlaneOptions) -> Self {
+        Self {
+            control_plane: ControlPlane::start(options).await,
+            _place: None,
         }
     }
 }

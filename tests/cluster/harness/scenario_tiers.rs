@@ -9,7 +9,9 @@ use cofferdam::api::{IsolationTier, IsolationTierStatus};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy, ValidationDirective};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy, ValidationDirective,
+};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
@@ -48,9 +50,9 @@ pub async fn try_apply_tier(admin: &Client, name: &str, spec: &str) -> Result<St
         field_validation: Some(ValidationDirective::Strict),
         ..PatchParams::apply("scenario").force()
     };
-    // What is stored may be a tier that does not decode, so only its metadata is asked for.
-    let tiers: Api<IsolationTier> = Api::all(admin.clone());
-    let stored = tiers.patch_metadata(name, &parameters, &Patch::Apply(tier)).await?;
+    // What is stored may be a tier that does not decode.
+    let tiers = Api::<DynamicObject>::all_with(admin.clone(), &ApiResource::erase::<IsolationTier>(&()));
+    let stored = tiers.patch(name, &parameters, &Patch::Apply(tier)).await?;
     Ok(stored.uid().expect("the server gives a uid"))
 }
 

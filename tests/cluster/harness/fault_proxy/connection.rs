@@ -51,13 +51,8 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         return Err(Cut);
     }
     let rule = shared.script.strikes_request(&api_request);
-    let struck = rule
-        .as_ref()
-        .map_or(String::new(), |rule| format!("  <== {:?}", rule.does()));
-    shared.note(&format!(
-        "{api_request}{}",
-        struck.chars().take(120).collect::<String>()
-    ));
+    let struck = rule.as_ref().map(|rule| format!("  <== {}", rule.does().in_words()));
+    shared.note(&api_request, &struck.unwrap_or_default());
     let Some(rule) = rule else {
         let (parts, body) = forward(&shared, request).await?.into_parts();
         return Ok(pass_on(&shared, api_request, parts, body));

@@ -91,6 +91,17 @@ pub struct EventLine {
     pub bytes: Bytes,
 }
 
+impl Fault {
+    /// In a few words, for a table.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Answer(answer) => answer.code.to_string(),
+            Self::AnswerAfterCommit(answer) => format!("{} after commit", answer.code),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
 impl Answer {
     /// A refusal in the API server's form.
     pub fn refusal(code: u16, reason: &str, message: &str) -> Self {
