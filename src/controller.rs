@@ -20,8 +20,10 @@ mod ledger;
 mod list_watch;
 mod policy_index;
 mod queue;
+mod random;
 pub mod readable;
 mod reconcile;
+mod relist;
 mod report;
 mod visit;
 mod watches;
@@ -72,6 +74,8 @@ pub struct Options {
     pub concurrency: usize,
     /// How often every namespace is looked at although nothing is known to have happened.
     pub audit_interval: Duration,
+    /// How often all policies are listed beside their watch.
+    pub relist_interval: Duration,
     /// Namespaces with a series of their own in `namespace_drift` at most.
     pub metrics_max_namespaces: usize,
     /// The election to win before anything is written; `None` where no other replica is expected.
@@ -144,6 +148,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         reporter: Arc::clone(&reporter),
         metrics: Arc::clone(&metrics),
         dns_service: options.dns_service,
+        relist_interval: options.relist_interval,
     };
     let mut background = watches.start();
     background.spawn(serve(listener, &metrics, &cache));

@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// Every namespace is planned again this often, whether or not something is known to have happened
     #[arg(long, env = "COFFERDAM_AUDIT_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_audit_interval)]
     audit_interval: Duration,
+    /// All NetworkPolicies are listed beside their watch this often, to find what it did not show
+    #[arg(long, env = "COFFERDAM_RELIST_INTERVAL", value_name = "DURATION", default_value = "1h", value_parser = parse_relist_interval)]
+    relist_interval: Duration,
     /// Drifted namespaces with a series of their own in /metrics at most; the others are counted
     #[arg(
         long,
@@ -98,6 +101,7 @@ impl RunArgs {
             dns_service: self.cluster.told.dns_service.clone(),
             concurrency: self.concurrency.into(),
             audit_interval: self.audit_interval,
+            relist_interval: self.relist_interval,
             metrics_max_namespaces: usize::try_from(self.metrics_max_namespaces).unwrap_or(usize::MAX),
             election: self.election.candidacy(&self.cluster)?,
         })
@@ -121,6 +125,10 @@ fn parse_audit_interval(text: &str) -> Result<Duration, String> {
 
 fn parse_lease_time(text: &str) -> Result<Duration, String> {
     parse_duration_in(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+}
+
+fn parse_relist_interval(text: &str) -> Result<Duration, String> {
+    parse_duration_in(text, Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60))
 }
 
 /// Runs until SIGTERM or SIGINT.

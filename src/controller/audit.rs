@@ -2,12 +2,12 @@
 //! became of the event that should have told of it.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cache::Cache;
 use super::queue::Class;
+use super::random::random_fraction;
 use super::work::WorkQueue;
 
 /// The first audit comes at the latest after this: a fresh process has planned everything anyway, and the alert on
@@ -103,17 +103,6 @@ fn spread(names: Vec<String>, now: Instant, interval: Duration) -> impl Iterator
     (0_u32..)
         .zip(names)
         .map(move |(index, name)| (name, now + pace * index))
-}
-
-/// At least 0 and below 1: controllers that start together do not audit together.
-fn random_fraction() -> f64 {
-    // Every hasher of the standard library has keys of its own, so that of nothing is random.
-    f64::from(u32::from_le_bytes(first_four(RandomState::new().hash_one(())))) / 2_f64.powi(32)
-}
-
-fn first_four(number: u64) -> [u8; 4] {
-    let [a, b, c, d, ..] = number.to_le_bytes();
-    [a, b, c, d]
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ pub(super) fn describe_lease_error(namespace: &str, error: &kube::Error) -> Stri
 }
 
 /// An error with its causes. kube's messages often hold their sources already: those are not repeated.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

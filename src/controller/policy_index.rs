@@ -1,8 +1,12 @@
 //! The policies with reserved names, by namespace: what the watch showed, and what our own writes returned
 //! before the watch shows them.
 
+mod relist;
+
 use std::collections::HashMap;
 
+pub(super) use self::relist::OlderThanTheWatch;
+use self::relist::Relisting;
 use crate::policy::{ObservedPolicies, ObservedPolicy, PolicyName};
 
 /// An index of compact records. Stale news never overwrites what a write of ours is known to have made.
@@ -16,6 +20,8 @@ pub(super) struct PolicyIndex {
     shown_until: u128,
     /// While a list is under way: what it showed so far.
     listing: Option<HashMap<String, Vec<(PolicyName, ObservedPolicy)>>>,
+    /// While a list beside the watch is under way.
+    relisting: Option<Relisting>,
 }
 
 #[derive(Debug)]
@@ -78,6 +84,7 @@ impl PolicyIndex {
     /// The watch shows that a policy is gone. Returns whether that is news.
     pub(super) fn shown_deleted(&mut self, namespace: &str, name: PolicyName, last: &ObservedPolicy) -> bool {
         self.watch_reached(&last.resource_version);
+        self.went(&last.uid);
         let key = (namespace.to_owned(), name);
         match self.acknowledged.get(&key) {
             Some(Acknowledged::Written) if self.is_older(&key, &last.resource_version) => return false,
@@ -100,6 +107,7 @@ impl PolicyIndex {
 
     /// A delete of ours succeeded, or a read of ours found nothing where an object of this uid stood.
     pub(super) fn deleted(&mut self, namespace: &str, name: PolicyName, uid: &str) {
+        self.went(uid);
         let key = (namespace.to_owned(), name);
         if self.get(&key).is_some_and(|policy| *policy.uid == *uid) {
             self.take(&key);
@@ -109,6 +117,7 @@ impl PolicyIndex {
 
     /// A list begins. What was acknowledged before it is in it: lists are consistent reads.
     pub(super) fn list_begins(&mut self) {
+        self.relisting = None;
         self.acknowledged.clear();
         self.shown_until = 0;
         self.listing = Some(HashMap::new());
@@ -153,6 +162,12 @@ impl PolicyIndex {
                 .filter(|namespace| !self.namespaces.contains_key(namespace)),
         );
         changed
+    }
+
+    fn went(&mut self, uid: &str) {
+        if let Some(relisting) = &mut self.relisting {
+            relisting.went(uid);
+        }
     }
 
     fn watch_reached(&mut self, resource_version: &str) {

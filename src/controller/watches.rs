@@ -47,6 +47,8 @@ pub(super) struct Watches {
     pub(super) metrics: Arc<Metrics>,
     /// Namespace and name of the cluster's DNS Service.
     pub(super) dns_service: (String, String),
+    /// How often all policies are listed beside their watch.
+    pub(super) relist_interval: Duration,
 }
 
 impl Watches {
@@ -56,6 +58,7 @@ impl Watches {
         watches.spawn(self.clone().watch_tiers());
         watches.spawn(self.clone().watch_namespaces());
         watches.spawn(self.clone().watch_policies());
+        watches.spawn(self.clone().relist_policies(self.relist_interval));
         let (namespace, name) = self.dns_service.clone();
         watches.spawn(
             self.clone()
@@ -222,7 +225,7 @@ impl Watches {
         }
     }
 
-    fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
+    pub(super) fn look_at(&self, namespaces: impl IntoIterator<Item = String>, class: Class) {
         let now = Instant::now();
         for namespace in namespaces {
             // What changes who governs, and by what, changes what widens.

@@ -19,6 +19,7 @@ mod harness;
 mod harness_itself;
 mod installation;
 mod leader;
+mod missed_events;
 mod namespace_lifecycle;
 mod observe;
 mod permissions;

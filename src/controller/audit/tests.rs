@@ -94,10 +94,3 @@ async fn every_interval_it_asks_for_every_namespace() {
     assert!(audit.last_complete().is_some());
     running.abort();
 }
-
-#[test]
-fn the_first_one_comes_at_a_random_time() {
-    let drawn: Vec<f64> = (0..32).map(|_| random_fraction()).collect();
-    assert!(drawn.iter().all(|fraction| (0.0..1.0).contains(fraction)), "{drawn:?}");
-    assert!(drawn.iter().any(|fraction| *fraction != drawn[0]), "{drawn:?}");
-}

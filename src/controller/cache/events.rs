@@ -9,6 +9,7 @@ use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
 
 use super::{Cache, KnownNamespace, KnownTier, State};
 use crate::controller::fact_sources::FactSources;
+use crate::controller::policy_index::OlderThanTheWatch;
 use crate::policy::{Namespace, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World};
 
 /// What an event says about a namespace.
@@ -141,6 +142,47 @@ impl Cache {
     /// The list is complete.
     pub(in crate::controller) fn policies_list_ends(&self) -> Vec<String> {
         self.state().policies.list_ends()
+    }
+
+    /// A list of all policies beside the watch begins, to be asked for from now on.
+    pub(in crate::controller) fn policies_relist_begins(&self) {
+        self.state().policies.relist_begins();
+    }
+
+    /// The list, made at this version, shows these. Returns the namespaces of what no event had shown.
+    ///
+    /// # Errors
+    /// When the list is older than what the watch has shown.
+    pub(in crate::controller) fn policies_relisted(
+        &self,
+        version: &str,
+        page: Vec<NetworkPolicy>,
+    ) -> Result<BTreeSet<String>, OlderThanTheWatch> {
+        self.state().policies.relist_continues(version)?;
+        let mut concerned = BTreeSet::new();
+        for policy in page {
+            let metadata = &policy.metadata;
+            let name = metadata.name.as_deref().and_then(PolicyName::reserved);
+            let (Some(namespace), Some(name)) = (metadata.namespace.clone(), name) else {
+                continue;
+            };
+            let uid = metadata.uid.as_deref().unwrap_or_default();
+            let version = metadata.resource_version.as_deref().unwrap_or_default();
+            if !self.state().policies.relist_shows(&namespace, &name, uid, version) {
+                continue;
+            }
+            // Read while the lock is free: a tenant decides how long that takes.
+            if let Some((name, policy)) = ObservedPolicy::read(policy) {
+                self.state().policies.relist_finds(&namespace, name, policy);
+                concerned.insert(namespace);
+            }
+        }
+        Ok(concerned)
+    }
+
+    /// The list is complete. Returns the namespaces where something went without an event.
+    pub(in crate::controller) fn policies_relist_ends(&self) -> Vec<String> {
+        self.state().policies.relist_ends()
     }
 
     /// Makes the new world and finds whom it concerns: the namespaces that a changed tier selects or

@@ -170,3 +170,150 @@ fn versions_that_a_list_takes_back_are_news_again() {
     written(&mut index, "two", 20);
     assert_eq!(version(&index).as_deref(), Some("20"));
 }
+
+/// A list beside the watch, made at this version, with these objects of the namespace: uid and version.
+fn relist(index: &mut PolicyIndex, version: u64, objects: &[(&str, u64)]) -> Vec<String> {
+    index.relist_begins();
+    relist_on(index, version, objects)
+}
+
+fn relist_on(index: &mut PolicyIndex, version: u64, objects: &[(&str, u64)]) -> Vec<String> {
+    index.relist_continues(&version.to_string()).unwrap();
+    let mut found = Vec::new();
+    for (uid, version) in objects {
+        let (name, policy) = policy(uid, *version);
+        if index.relist_shows("a", &name, uid, &version.to_string()) {
+            index.relist_finds("a", name, policy);
+            found.push(String::from("a"));
+        }
+    }
+    found.extend(index.relist_ends());
+    found
+}
+
+fn relist_is_refused(index: &mut PolicyIndex, version: u64, object: (&str, u64)) -> bool {
+    index.relist_begins();
+    let refused = index.relist_continues(&version.to_string()) == Err(OlderThanTheWatch);
+    let (name, policy) = policy(object.0, object.1);
+    let is_news = index.relist_shows("a", &name, object.0, &object.1.to_string());
+    index.relist_finds("a", name, policy);
+    refused && !is_news && index.relist_ends().is_empty()
+}
+
+#[test]
+fn a_list_beside_the_watch_that_shows_what_is_known_finds_nothing() {
+    let mut index = PolicyIndex::default();
+    assert_eq!(relist(&mut index, 9, &[]), [""; 0]);
+    shown(&mut index, "one", 5);
+    assert_eq!(relist(&mut index, 9, &[("one", 5)]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("5"));
+    assert!(index.relisting.is_none() && index.acknowledged.is_empty());
+}
+
+#[test]
+fn what_the_watch_did_not_show_is_found_by_a_list() {
+    // An edit, although the watch has shown later events of others.
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    index.shown("b", policy("other", 8).0, policy("other", 8).1);
+    index.relist_begins();
+    index.relist_shows("b", &policy("other", 8).0, "other", "8");
+    assert_eq!(relist_on(&mut index, 9, &[("one", 7)]), ["a"]);
+    assert_eq!(version(&index).as_deref(), Some("7"));
+    // A deletion.
+    assert!(
+        shown_deleted(&mut index, "other", 10),
+        "of the one that stands under the name"
+    );
+    shown(&mut index, "one", 11);
+    index.shown("b", policy("other", 12).0, policy("other", 12).1);
+    index.relist_begins();
+    index.relist_shows("b", &policy("other", 12).0, "other", "12");
+    assert_eq!(relist_on(&mut index, 13, &[]), ["a"]);
+    assert_eq!(version(&index), None);
+    // A creation.
+    assert_eq!(relist(&mut index, 15, &[("two", 14)]), ["a", "b"]);
+    assert_eq!(version(&index).as_deref(), Some("14"));
+}
+
+#[test]
+fn what_the_watch_shows_while_a_list_is_made_is_not_taken_back() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    // An edit after the list was made, and before it was read.
+    index.relist_begins();
+    shown(&mut index, "one", 12);
+    assert_eq!(relist_on(&mut index, 9, &[("one", 5)]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("12"));
+    // A deletion, which the list has not seen.
+    index.relist_begins();
+    shown_deleted(&mut index, "one", 14);
+    assert_eq!(relist_on(&mut index, 13, &[("one", 12)]), [""; 0]);
+    assert_eq!(version(&index), None);
+    // A creation, which the list has not seen.
+    index.relist_begins();
+    shown(&mut index, "two", 16);
+    assert_eq!(relist_on(&mut index, 15, &[]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("16"));
+}
+
+#[test]
+fn writes_that_were_acknowledged_while_a_list_is_made_are_not_taken_back() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    index.relist_begins();
+    written(&mut index, "one", 12);
+    assert_eq!(relist_on(&mut index, 9, &[("one", 5)]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("12"));
+    index.relist_begins();
+    deleted(&mut index, "one");
+    assert_eq!(relist_on(&mut index, 13, &[("one", 12)]), [""; 0]);
+    assert_eq!(version(&index), None);
+    index.relist_begins();
+    written(&mut index, "two", 16);
+    assert_eq!(relist_on(&mut index, 15, &[]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("16"));
+}
+
+// The list was ahead of the watch: it was not missed at all.
+#[test]
+fn what_the_watch_shows_after_a_list_found_it_is_no_news() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    assert_eq!(relist(&mut index, 9, &[("one", 8)]), ["a"]);
+    assert!(!shown(&mut index, "one", 7), "older than what the list showed");
+    assert_eq!(version(&index).as_deref(), Some("8"));
+    assert!(index.is_echo("a", &policy("one", 8).0, "one", "8"));
+    assert!(shown(&mut index, "one", 10));
+    // The same for a deletion.
+    assert_eq!(relist(&mut index, 12, &[]), ["a"]);
+    assert!(!shown(&mut index, "one", 11));
+    assert!(!shown_deleted(&mut index, "one", 12));
+    assert_eq!(version(&index), None);
+    assert!(shown(&mut index, "two", 13));
+}
+
+#[test]
+fn a_list_that_is_older_than_the_watch_changes_nothing() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 20);
+    assert!(relist_is_refused(&mut index, 9, ("other", 5)));
+    assert_eq!(version(&index).as_deref(), Some("20"));
+    shown_deleted(&mut index, "one", 21);
+    assert!(relist_is_refused(&mut index, 20, ("one", 20)));
+    assert_eq!(version(&index), None);
+    assert_eq!(relist(&mut index, 21, &[]), [""; 0]);
+}
+
+#[test]
+fn a_list_that_the_watch_makes_meanwhile_ends_the_one_beside_it() {
+    let mut index = PolicyIndex::default();
+    shown(&mut index, "one", 5);
+    index.relist_begins();
+    index.list_begins();
+    let (name, same) = policy("one", 5);
+    index.listed("a", name, same);
+    index.list_ends();
+    assert_eq!(relist_on(&mut index, 9, &[]), [""; 0]);
+    assert_eq!(version(&index).as_deref(), Some("5"));
+}

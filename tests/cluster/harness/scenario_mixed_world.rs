@@ -33,7 +33,14 @@ pub const TIERS: [(&str, i64, i64, i64); 5] = [
 ];
 
 /// What the controller has to be told.
-pub const ARGUMENTS: [&str; 4] = ["--exempt-namespace", "vault-*", "--audit-interval", "2s"];
+pub const ARGUMENTS: [&str; 6] = [
+    "--exempt-namespace",
+    "vault-*",
+    "--audit-interval",
+    "2s",
+    "--relist-interval",
+    "1s",
+];
 
 /// Makes it, under a running controller, and waits until every tier says that all is as it should be.
 pub async fn create(control_plane: &ControlPlane) {

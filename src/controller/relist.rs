@@ -1,0 +1,81 @@
+//! Now and then all policies are listed beside their watch, which goes on: what it did not show is found then.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{Api, ListParams};
+
+use super::cache::Watched;
+use super::client::within_deadline;
+use super::error::chain;
+use super::list_watch::PAGE;
+use super::policy_index::OlderThanTheWatch;
+use super::queue::Class;
+use super::random::random_fraction;
+use super::readable::Readable;
+use super::watches::Watches;
+
+/// A list that failed is tried again after this, where the interval is not shorter.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+enum RelistError {
+    #[error("cannot list networkpolicies: {}", chain(.0))]
+    List(#[from] kube::Error),
+    #[error("the API server listed networkpolicies as they were before what its watch has shown already")]
+    OlderThanTheWatch,
+}
+
+impl Watches {
+    /// Lists all policies every `interval`, for ever.
+    pub(super) async fn relist_policies(self, interval: Duration) {
+        self.cache.wait_for(&[Watched::Policies]).await;
+        tokio::time::sleep(interval.mul_f64(random_fraction())).await;
+        loop {
+            let pause = match self.relist().await {
+                Ok(concerned) if concerned.is_empty() => interval,
+                Ok(concerned) => {
+                    let namespaces = concerned.len();
+                    tracing::warn!(
+                        namespaces,
+                        "a list of networkpolicies shows what no watch event had shown"
+                    );
+                    self.look_at(concerned, Class::Drift);
+                    interval
+                }
+                Err(error) => {
+                    tracing::warn!("{error}; it is tried again");
+                    interval.min(RETRY_AFTER)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The namespaces where something is otherwise than the watch had shown.
+    async fn relist(&self) -> Result<BTreeSet<String>, RelistError> {
+        let api = Api::<Readable<NetworkPolicy>>::all(self.client.clone());
+        let mut concerned = BTreeSet::new();
+        let mut parameters = ListParams::default().limit(PAGE);
+        self.cache.policies_relist_begins();
+        loop {
+            let list = within_deadline(api.list(&parameters)).await?;
+            let page = list.items.into_iter().map(|Readable(policy)| policy).collect();
+            let version = list.metadata.resource_version.unwrap_or_default();
+            concerned.extend(self.cache.policies_relisted(&version, page)?);
+            parameters.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+            if parameters.continue_token.is_none() {
+                concerned.extend(self.cache.policies_relist_ends());
+                return Ok(concerned);
+            }
+        }
+    }
+}
+
+impl From<OlderThanTheWatch> for RelistError {
+    fn from(_: OlderThanTheWatch) -> Self {
+        Self::OlderThanTheWatch
+    }
+}
