@@ -136,3 +136,6 @@ fn read(policy: &NetworkPolicy) -> Option<(String, ForeignPolicy)> {
     let namespace = policy.metadata.namespace.clone()?;
     Some((namespace, ForeignPolicy::read(policy)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,6 +242,12 @@ impl Judgements {
         })
     }
 
+    /// Of how many policies it is remembered what was said.
+    #[cfg(test)]
+    pub(super) fn remembers(&self) -> usize {
+        self.said.len()
+    }
+
     /// Once for a policy, until it gets worse: not for every edit.
     fn say(&mut self, widening: Widening, now: Duration) {
         let again = |said: &Said| widening.severity > said.severity || now >= said.at + SAID_AGAIN_AFTER;

@@ -2,6 +2,7 @@
 //! `tests/widening_laws.rs`.
 
 mod containment;
+mod judgements;
 mod namespace;
 
 use std::sync::Arc;

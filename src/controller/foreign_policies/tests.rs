@@ -1,0 +1,115 @@
+use serde_json::json;
+
+use super::*;
+
+fn policy(namespace: &str, name: &str, from: usize) -> NetworkPolicy {
+    let from: Vec<_> = (0..from)
+        .map(|index| json!({"podSelector": {"matchLabels": {"app": format!("app-{index}")}}}))
+        .collect();
+    let object = json!({
+        "metadata": {"namespace": namespace, "name": name, "annotations": {"a": "b"}},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": from}]},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn names(index: &ForeignPolicies, namespace: &str) -> Vec<String> {
+    index.of(namespace).into_iter().map(|policy| policy.name).collect()
+}
+
+#[test]
+fn only_what_changes_in_a_spec_is_news() {
+    let index = ForeignPolicies::default();
+    assert_eq!(index.see(&Event::Apply(policy("shop", "a", 1))), ["shop"]);
+    let mut labelled = policy("shop", "a", 1);
+    labelled.metadata.labels = Some([(String::from("x"), String::from("y"))].into());
+    labelled.metadata.resource_version = Some(String::from("9"));
+    assert_eq!(index.see(&Event::Apply(labelled)), [""; 0]);
+    assert_eq!(index.see(&Event::Apply(policy("shop", "a", 2))), ["shop"]);
+    assert_eq!(index.see(&Event::Delete(policy("shop", "a", 2))), ["shop"]);
+    assert_eq!(index.see(&Event::Delete(policy("shop", "a", 2))), [""; 0]);
+    assert!(index.state().namespaces.is_empty());
+}
+
+#[test]
+fn what_has_a_reserved_name_is_not_kept() {
+    let index = ForeignPolicies::default();
+    for name in [
+        "cofferdam-baseline-ingress",
+        "cofferdam-allow-x-egress",
+        "cofferdam-exception-mine",
+    ] {
+        assert_eq!(index.see(&Event::Apply(policy("shop", name, 1))), [""; 0], "{name}");
+    }
+    assert_eq!(names(&index, "shop"), [""; 0]);
+}
+
+#[test]
+fn a_list_replaces_what_is_known_and_says_where_it_differs() {
+    let index = ForeignPolicies::default();
+    for (namespace, name) in [
+        ("same", "a"),
+        ("gone", "a"),
+        ("fewer", "a"),
+        ("fewer", "b"),
+        ("other", "a"),
+    ] {
+        index.see(&Event::Apply(policy(namespace, name, 1)));
+    }
+    index.see(&Event::Init);
+    for (namespace, name, from) in [("same", "a", 1), ("fewer", "b", 1), ("other", "a", 2), ("new", "a", 1)] {
+        assert_eq!(index.see(&Event::InitApply(policy(namespace, name, from))), [""; 0]);
+    }
+    // Until it is complete, what was known holds.
+    assert_eq!(names(&index, "fewer"), ["a", "b"]);
+    let mut changed = index.see(&Event::InitDone);
+    changed.sort();
+    assert_eq!(changed, ["fewer", "gone", "new", "other"]);
+    assert_eq!(names(&index, "fewer"), ["b"]);
+    assert_eq!(names(&index, "gone"), [""; 0]);
+}
+
+#[test]
+fn a_list_that_begins_again_forgets_what_it_showed() {
+    let index = ForeignPolicies::default();
+    index.see(&Event::Init);
+    index.see(&Event::InitApply(policy("shop", "a", 1)));
+    index.see(&Event::Init);
+    assert_eq!(index.see(&Event::InitDone), [""; 0]);
+    assert_eq!(names(&index, "shop"), [""; 0]);
+}
+
+#[test]
+fn a_spec_that_is_listed_again_is_not_kept_twice() {
+    let index = ForeignPolicies::default();
+    index.see(&Event::Apply(policy("shop", "a", 5)));
+    let before = index.of("shop");
+    index.see(&Event::Init);
+    index.see(&Event::InitApply(policy("shop", "a", 5)));
+    index.see(&Event::InitDone);
+    let (ForeignSpec::Kept(before), ForeignSpec::Kept(after)) = (&before[0].spec, &index.of("shop")[0].spec) else {
+        panic!("a small spec is kept");
+    };
+    assert!(std::sync::Arc::ptr_eq(before, after));
+}
+
+#[test]
+fn a_namespace_takes_no_more_than_its_share_and_gives_it_back() {
+    let index = ForeignPolicies::default();
+    let kept = |index: &ForeignPolicies| index.state().namespaces["shop"].kept_bytes;
+    for number in 0..100 {
+        index.see(&Event::Apply(policy("shop", &format!("p{number}"), 400)));
+    }
+    assert!(kept(&index) <= MAX_NAMESPACE_BYTES);
+    let is_kept = |policy: &&ForeignPolicy| matches!(policy.spec, ForeignSpec::Kept(_));
+    let policies = index.of("shop");
+    assert_eq!(policies.len(), 100, "none is passed over");
+    let many = policies.iter().filter(is_kept).count();
+    assert!((10..60).contains(&many), "{many}");
+    for number in 0..100 {
+        index.see(&Event::Apply(policy("shop", &format!("p{number}"), 1)));
+    }
+    assert_eq!(index.of("shop").iter().filter(is_kept).count(), 100);
+    let bytes: usize = index.of("shop").iter().map(|policy| policy.spec.kept_bytes()).sum();
+    assert_eq!(kept(&index), bytes);
+}
