@@ -1,11 +1,12 @@
 //! Two replicas: one leads and writes, the other knows everything and takes over.
 
+mod frozen;
+
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 
-use crate::harness::eventually::PATIENCE;
 use crate::harness::replica::{LEASE, RENEW_DEADLINE, RETRY_PERIOD, start_two, writes_without_the_lease};
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_policies::{ALLOWANCES, POLICIES};
@@ -147,5 +148,4 @@ async fn a_leader_that_cannot_renew_ends_by_itself() {
     names.extend(protects_a_namespace(&control_plane, "after").await);
     only_leaders_wrote(&control_plane).await;
     Observer::of(names).verdict(&control_plane).await;
-    let _ = PATIENCE;
 }
