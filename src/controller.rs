@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::Config;
+use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -159,7 +159,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         () = &mut shutdown => return Ok(()),
     }
     // Who does not know the cluster yet does not stand for election.
-    let leadership = stand(options.election, config, replica, record, &gate)?;
+    let leadership = stand(options.election, config, replica, record, client.clone(), &gate)?;
     tokio::select! {
         () = leadership.begun() => {}
         () = leadership.lost() => return Err(RunError::LeadershipLost),
@@ -230,20 +230,21 @@ fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>, gate: &WriteGate) 
     })
 }
 
-/// Stands for election with a client that the gate does not hold back: it is what opens the gate.
+/// Stands for election with one client that the gate does not hold back: it is what opens the gate.
 fn stand(
     election: Option<Candidacy>,
     config: Config,
     replica: String,
     record: ApiCallRecorder,
+    gated: Client,
     gate: &WriteGate,
 ) -> Result<Leadership, ClientError> {
     let Some(candidacy) = election else {
         return Ok(Leadership::unopposed());
     };
-    let ungated = WriteGate::always_open();
-    let client = build_writing_client(config, &replica, record, candidacy.request_deadline(), &ungated)?;
-    Ok(candidacy.stand(replica, client, gate.clone()))
+    let (open, deadline) = (WriteGate::always_open(), candidacy.request_deadline());
+    let ungated = build_writing_client(config, &replica, record, deadline, &open)?;
+    Ok(candidacy.stand(replica, ungated, gated, gate.clone()))
 }
 
 /// Lets the workers finish what they began, and then nobody write any more.

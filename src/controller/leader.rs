@@ -58,12 +58,13 @@ impl Candidacy {
         self.settings.request_deadline()
     }
 
-    /// Takes part from now on. `client` is one that is not held to the gate.
-    pub(super) fn stand(self, identity: String, client: Client, gate: WriteGate) -> Leadership {
+    /// Takes part from now on. `ungated` is a client that may acquire before the gate is open, `gated` everybody's.
+    pub(super) fn stand(self, identity: String, ungated: Client, gated: Client, gate: WriteGate) -> Leadership {
         let (leads, watched) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let campaign = Campaign {
-            api: Api::<Lease>::namespaced(client, &self.namespace),
+            api: Api::<Lease>::namespaced(ungated, &self.namespace),
+            gated_api: Api::<Lease>::namespaced(gated, &self.namespace),
             election: Election::new(identity.clone(), self.settings),
             lease: None,
             candidacy: self,

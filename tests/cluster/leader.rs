@@ -5,6 +5,8 @@ mod frozen;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::harness::replica::{LEASE, RENEW_DEADLINE, RETRY_PERIOD, start_two, writes_without_the_lease};
@@ -64,6 +66,7 @@ async fn one_leads_and_the_other_takes_over_at_once_when_it_is_asked_to_end() {
     eprintln!("took over {took:?} after SIGTERM");
     assert!(took < RETRY_PERIOD + NOISE, "{took:?}");
 
+    looks_at_everything_and_writes_nothing(&control_plane, &standby).await;
     names.extend(protects_a_namespace(&control_plane, "after").await);
     let events = control_plane.audit_log().settled(&control_plane).await;
     assert_eq!(lists(&events), lists_before, "it knew everything already");
@@ -79,6 +82,39 @@ async fn one_leads_and_the_other_takes_over_at_once_when_it_is_asked_to_end() {
     );
     only_leaders_wrote(&control_plane).await;
     Observer::of(names).verdict(&control_plane).await;
+}
+
+/// Everything was in place when it took over.
+async fn looks_at_everything_and_writes_nothing(control_plane: &ControlPlane, replica: &Replica) {
+    let namespaces: Api<Namespace> = Api::all(control_plane.admin().await);
+    let count = namespaces
+        .list_metadata(&ListParams::default())
+        .await
+        .unwrap()
+        .items
+        .len() as f64;
+    replica
+        .controller
+        .eventually_metrics("every namespace was looked at, and is counted", |metrics| {
+            let looks = metrics.sum("cofferdam_reconcile_total", &[("controller", "namespace")]);
+            let counted = metrics.sum("cofferdam_namespaces", &[]);
+            if looks >= count && counted >= count {
+                Ok(())
+            } else {
+                Err(format!("{looks} looks at {count} namespaces, {counted} counted"))
+            }
+        })
+        .await;
+    assert_eq!(writes_of(control_plane, replica).await, [""; 0]);
+}
+
+/// What a replica wrote so far, but for the Lease.
+async fn writes_of(control_plane: &ControlPlane, replica: &Replica) -> Vec<String> {
+    let events = control_plane.audit_log().settled(control_plane).await;
+    let writes = events
+        .iter()
+        .filter(|event| replica.sent(event) && event.is_write() && !event.is_of_own_lease());
+    writes.map(|event| event.summary()).collect()
 }
 
 /// Ready, with nothing to say of the cluster, and without a single write.
@@ -104,12 +140,8 @@ async fn stands_by(control_plane: &ControlPlane, standby: &Replica) {
         assert!(metrics.sum(counted, &[]) < 0.5, "{counted}");
     }
     let events = control_plane.audit_log().settled(control_plane).await;
-    let writes: Vec<String> = events
-        .iter()
-        .filter(|event| standby.sent(event) && event.is_write())
-        .map(|event| event.summary())
-        .collect();
-    assert_eq!(writes, [""; 0]);
+    let writes = events.iter().filter(|event| standby.sent(event) && event.is_write());
+    assert_eq!(writes.map(|event| event.summary()).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

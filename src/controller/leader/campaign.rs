@@ -17,7 +17,10 @@ use crate::controller::error::describe_lease_error;
 
 /// A replica's part in the election.
 pub(super) struct Campaign {
+    /// Asks, and acquires: what a replica may do that does not lead.
     pub(super) api: Api<Lease>,
+    /// Renews, and is held to the gate as every other write of a leader.
+    pub(super) gated_api: Api<Lease>,
     pub(super) election: Election,
     /// The lease as it was last seen, whole: what others wrote into it stays.
     pub(super) lease: Option<Lease>,
@@ -97,7 +100,9 @@ impl Campaign {
     /// Creates the lease, or replaces the version that it carries.
     async fn write(&mut self, lease: Lease) {
         let sent = Moment::now();
-        match self.in_time(sent, put_or_post(&self.api, &lease)).await {
+        let leads = self.election.claim_ends().is_some();
+        let api = if leads { &self.gated_api } else { &self.api };
+        match self.in_time(sent, put_or_post(api, &lease)).await {
             Ok(stored) => {
                 self.answered();
                 self.election.written(self.record(&stored), sent, Moment::now());
@@ -127,8 +132,14 @@ impl Campaign {
     /// one of our own renewals whose answer was lost: it is tried once more.
     async fn release(&mut self) {
         for _ in 0..2 {
-            let settings = self.candidacy.settings;
-            if !self.election.resign() || self.gate.is_open() || self.gate.is_in_doubt(settings.lease_duration()) {
+            let ours = self.election.resign();
+            if !ours || self.gate.is_open() {
+                return;
+            }
+            if self.gate.is_in_doubt(self.candidacy.settings.lease_duration()) {
+                tracing::warn!(
+                    "a write ended without an answer and may still be carried out: the lease is left to run out"
+                );
                 return;
             }
             let lease = released(self.lease.clone().unwrap_or_default());

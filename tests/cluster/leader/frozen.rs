@@ -42,7 +42,7 @@ async fn a_thawed_leader_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "ten minutes: make faults"]
+#[ignore = "seven minutes: make faults"]
 async fn a_leader_thawed_a_hundred_times_sends_nothing() {
     rounds(ALL_ROUNDS).await;
 }
