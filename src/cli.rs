@@ -11,6 +11,7 @@ pub mod crd;
 mod duration;
 mod input;
 pub mod plan;
+pub mod report;
 pub mod run;
 pub mod status;
 mod wording;
@@ -60,6 +61,15 @@ pub enum Command {
   kubectl get isolationtiers,namespaces,networkpolicies -A --show-managed-fields -o yaml | cofferdam status -f -"
     )]
     Status(status::StatusArgs),
+    /// Print evidence for auditors; exit code 1 if a namespace fails
+    #[command(
+        long_about = REPORT_ABOUT,
+        after_help = "Examples:
+  cofferdam report --cis                              # every namespace of the cluster of KUBECONFIG
+  cofferdam report --cis -o markdown > evidence.md
+  kubectl get namespaces,networkpolicies -A --show-managed-fields -o yaml | cofferdam report --cis -f - -o json"
+    )]
+    Report(report::ReportArgs),
     /// Run the controller
     #[command(after_help = "Examples:
   cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
@@ -79,6 +89,18 @@ Observe would change is shown, marked as its shadow, and does not count: nothing
 Files are read strictly: a tier with an unknown field is refused, where a server may drop the field and so widen an
 allowance. A tier or namespace without a uid is taken for the one of its name that owns the policies given; one without a
 creationTimestamp does not exist yet.";
+
+const REPORT_ABOUT: &str = "Print evidence for auditors; exit code 1 if a namespace fails
+
+--cis: CIS Kubernetes Benchmark 5.3.2, \"Ensure that all Namespaces have NetworkPolicies defined\", for each namespace and
+direction. It passes where a policy, whoever wrote it, isolates every pod of the namespace in that direction, and no
+policies let everyone through all the same. No coverage is: a policy that selects only some pods; one that lets
+everyone through on every port of TCP, UDP or SCTP, where everyone is any pod of the cluster, or at least half of the
+addresses that a family uses. System namespaces, Cofferdam's own and those of --exempt-namespace are exempt by name.
+
+The report shows what the Kubernetes API says. Whether the network plugin enforces it does not show there.
+
+Exit codes: 0 no namespace fails, 1 one does, 2 there is no report.";
 
 const STATUS_ABOUT: &str = "Show how every namespace stands, and who changed what; exit code 1 if one is not protected
 
@@ -122,6 +144,11 @@ impl Cli {
             Command::Status(arguments) => match status::run(&arguments) {
                 Ok(status::Verdict::Protected) => ExitCode::SUCCESS,
                 Ok(status::Verdict::Unprotected) => ExitCode::from(CHANGES),
+                Err(error) => failed(&error),
+            },
+            Command::Report(arguments) => match report::run(&arguments) {
+                Ok(report::Verdict::Pass) => ExitCode::SUCCESS,
+                Ok(report::Verdict::Fail) => ExitCode::from(CHANGES),
                 Err(error) => failed(&error),
             },
             Command::Crd => {

@@ -13,6 +13,7 @@
 pub mod assign;
 pub mod attribution;
 pub mod contest;
+pub mod coverage;
 pub mod digest;
 pub mod drift;
 pub mod facts;

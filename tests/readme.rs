@@ -81,7 +81,7 @@ fn every_make_target_that_is_named_exists() {
 
 #[test]
 fn every_flag_of_ours_exists() {
-    let help = ["run", "plan", "status", "crd"]
+    let help = ["run", "plan", "status", "report", "crd"]
         .map(|verb| cofferdam(&["help", verb]))
         .concat();
     let commands = [

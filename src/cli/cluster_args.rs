@@ -11,25 +11,26 @@ pub struct ClusterArgs {
     /// Namespace that the controller runs in: never touched [default: $POD_NAMESPACE, then cofferdam-system]
     #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
-    /// What the controller is told too.
     #[command(flatten)]
-    pub told: ToldArgs,
+    exempt: ExemptArgs,
+    /// The DNS.
+    #[command(flatten)]
+    pub dns: DnsArgs,
 }
 
-/// As [`ClusterArgs`], for verbs whose `--namespace` is the one to look at.
+/// As [`ClusterArgs`], without the DNS, for verbs whose `--namespace` is the one to look at.
 #[derive(Args, Clone, Debug)]
 pub struct LookedAtClusterArgs {
     /// Namespace that the controller runs in: never touched [default: cofferdam-system]
     #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
     controller_namespace: Option<String>,
-    /// What the controller is told too.
     #[command(flatten)]
-    pub told: ToldArgs,
+    exempt: ExemptArgs,
 }
 
-/// What the controller is told: whoever asks what it does has to say the same.
+/// Which namespaces are never touched.
 #[derive(Args, Clone, Debug)]
-pub struct ToldArgs {
+struct ExemptArgs {
     /// A namespace that is never touched, with a trailing * for any ending; repeatable
     #[arg(
         long = "exempt-namespace",
@@ -38,15 +39,20 @@ pub struct ToldArgs {
         value_delimiter = ','
     )]
     exempt_namespaces: Vec<String>,
+}
+
+/// What the preset DNS resolves from.
+#[derive(Args, Clone, Debug)]
+pub struct DnsArgs {
     /// The Service of the cluster's DNS
-    #[arg(long, env = "COFFERDAM_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = parse_service)]
-    pub dns_service: (String, String),
+    #[arg(long = "dns-service", env = "COFFERDAM_DNS_SERVICE", value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = parse_service)]
+    pub service: (String, String),
 }
 
 impl ClusterArgs {
     /// Namespaces that are never touched.
     pub fn exemptions(&self) -> Exemptions {
-        self.told.exemptions(&self.own_namespace())
+        self.exempt.exemptions(&self.own_namespace())
     }
 
     /// Where the controller runs.
@@ -58,11 +64,12 @@ impl ClusterArgs {
 impl LookedAtClusterArgs {
     /// Namespaces that are never touched.
     pub fn exemptions(&self) -> Exemptions {
-        self.told.exemptions(&own_namespace(self.controller_namespace.as_ref()))
+        self.exempt
+            .exemptions(&own_namespace(self.controller_namespace.as_ref()))
     }
 }
 
-impl ToldArgs {
+impl ExemptArgs {
     fn exemptions(&self, own_namespace: &str) -> Exemptions {
         Exemptions::new(own_namespace, self.exempt_namespaces.iter().map(String::as_str))
     }

@@ -71,7 +71,7 @@ pub enum PlanError {
 pub fn run(arguments: &PlanArgs) -> Result<Verdict, PlanError> {
     let mut snapshot = read(arguments)?;
     identities::complete(&mut snapshot);
-    let dns_service = &arguments.cluster.told.dns_service;
+    let dns_service = &arguments.cluster.dns.service;
     let facts = snapshot.facts(dns_service);
     let world = World::new(snapshot.parsed_tiers(), facts, arguments.cluster.exemptions());
     let outlooks = outlooks(&world, &snapshot);
@@ -93,7 +93,7 @@ fn read(arguments: &PlanArgs) -> Result<Snapshot, PlanError> {
     let read_cluster = || -> Result<_, LiveError> {
         runtime()?.block_on(async {
             let client = connect(input.context()).await?;
-            read_cluster(&client, &arguments.cluster.told.dns_service, Scope::Cluster).await
+            read_cluster(&client, &arguments.cluster.dns.service, Scope::Cluster).await
         })
     };
     if !input.are_files() {

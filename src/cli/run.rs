@@ -98,7 +98,7 @@ impl RunArgs {
         Ok(Options {
             listen: self.listen,
             exemptions: self.cluster.exemptions(),
-            dns_service: self.cluster.told.dns_service.clone(),
+            dns_service: self.cluster.dns.service.clone(),
             concurrency: self.concurrency.into(),
             audit_interval: self.audit_interval,
             relist_interval: self.relist_interval,

@@ -1,20 +1,22 @@
 //! `cofferdam status`: how every namespace stands, from a live cluster or files, by the plan of the controller itself.
 //!
 //! Reading order: `crate::cli::input` (files and clusters to a snapshot), `crate::policy::standing` (a namespace in one
-//! word, and why), `namespace_status` (that for machines), `table` (that for people).
+//! word, and why), `namespace_status` (that for machines), `table` (that for people), `watch`
+//! (again and again).
 
 mod namespace_status;
 mod table;
+mod watch;
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 
 use self::namespace_status::{NamespaceStatus, StatusReport};
-use super::cluster_args::LookedAtClusterArgs;
+use super::cluster_args::{DnsArgs, LookedAtClusterArgs};
 use super::columns::{self, Cell, colours_are_wanted};
-use super::input::live::{LiveError, Scope, connect, read_cluster, runtime};
+use super::input::live::{Cluster, LiveError, Scope, connect, read_cluster, runtime};
 use super::input::snapshot::Snapshot;
 use super::input::{InputArgs, InputProblems, identities};
 use super::write_out;
@@ -37,10 +39,15 @@ pub struct StatusArgs {
     /// What is printed on stdout
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "table")]
     output: Output,
+    /// Go on, and show what changes: on a terminal the whole again, in a pipe the namespaces that changed
+    #[arg(short = 'w', long, conflicts_with = "files")]
+    watch: bool,
     #[command(flatten)]
     input: InputArgs,
     #[command(flatten)]
     cluster: LookedAtClusterArgs,
+    #[command(flatten)]
+    dns: DnsArgs,
 }
 
 /// How it is printed.
@@ -94,71 +101,108 @@ pub enum StatusError {
     Output(#[from] io::Error),
 }
 
+/// What is seen at one moment.
+struct Look {
+    statuses: Vec<NamespaceStatus>,
+    /// Problems of tiers.
+    warnings: Vec<String>,
+    now: Timestamp,
+}
+
 /// Reads, prints, and says in a word what that comes to.
 ///
 /// # Errors
 /// When the input cannot be read in full, or the output not written.
 pub fn run(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
-    let mut snapshot = read(arguments)?;
-    identities::complete(&mut snapshot);
-    let now = Timestamp::now();
-    let world = world(&snapshot, arguments);
-    require_tier(&world, arguments.tier.as_deref())?;
-    let statuses = statuses(&world, &snapshot, arguments, now);
-    let mut out = io::stdout().lock();
-    print(arguments.output, &statuses, now, &mut out)?;
+    if arguments.watch {
+        return watch::follow(arguments);
+    }
+    let look = Look::at(read(arguments)?, arguments, Timestamp::now())?;
+    let text = text_of(arguments.output, &look.statuses, look.now)?;
+    write_out(&mut io::stdout().lock(), &text)?;
     if matches!(arguments.output, Output::Table | Output::Wide) {
-        for ranked in world.tiers() {
-            for problem in tier_problems(ranked) {
-                let tier = columns::printable(&ranked.tier.identity().name);
-                let message = columns::printable(&problem.message);
-                eprintln!("warning: tier {tier}: {}: {message}", problem.reason);
-            }
+        for warning in &look.warnings {
+            eprintln!("{warning}");
         }
     }
-    eprintln!("{}", summary(&statuses));
-    Ok(match statuses.iter().any(|status| status.unprotected) {
-        true => Verdict::Unprotected,
-        false => Verdict::Protected,
-    })
+    eprintln!("{}", summary(&look.statuses));
+    Ok(look.verdict())
+}
+
+impl Look {
+    fn at(mut snapshot: Snapshot, arguments: &StatusArgs, now: Timestamp) -> Result<Self, StatusError> {
+        identities::complete(&mut snapshot);
+        let world = world(&snapshot, arguments);
+        require_tier(&world, arguments.tier.as_deref())?;
+        let problems = world.tiers().iter().flat_map(|ranked| {
+            let tier = columns::printable(&ranked.tier.identity().name);
+            let problems = tier_problems(ranked).into_iter();
+            problems.map(move |problem| {
+                let message = columns::printable(&problem.message);
+                format!("warning: tier {tier}: {}: {message}", problem.reason)
+            })
+        });
+        Ok(Self {
+            warnings: problems.collect(),
+            statuses: statuses(&world, &snapshot, arguments, now),
+            now,
+        })
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.statuses.iter().any(|status| status.unprotected) {
+            true => Verdict::Unprotected,
+            false => Verdict::Protected,
+        }
+    }
+}
+
+impl StatusArgs {
+    fn scope(&self) -> Scope<'_> {
+        self.namespace.as_deref().map_or(Scope::Cluster, Scope::Namespace)
+    }
+
+    /// Says what was not read.
+    fn note(&self, cluster: &Cluster) {
+        if !cluster.serves_tiers {
+            eprintln!(
+                "warning: the cluster has no IsolationTiers; install them: cofferdam crd | kubectl apply --server-side -f -"
+            );
+        }
+        for unreadable in &cluster.unreadable_facts {
+            eprintln!(
+                "note: {unreadable}; what presets resolve from there counts as unknown, and what was last written as right"
+            );
+        }
+    }
 }
 
 fn read(arguments: &StatusArgs) -> Result<Snapshot, StatusError> {
     let input = &arguments.input;
-    if input.are_files() {
-        if input.context().is_some() {
-            return Err(StatusError::ContextWithoutCluster);
-        }
-        let manifests = input.read_files()?;
-        for note in manifests.notes(false) {
-            eprintln!("{note}");
-        }
-        let known = |name: &String| manifests.snapshot.namespaces.contains_key(name);
-        return match &arguments.namespace {
-            Some(name) if !known(name) => Err(StatusError::NoNamespace(columns::printable(name))),
-            _ => Ok(manifests.snapshot),
-        };
+    if !input.are_files() {
+        let cluster = runtime()?.block_on(async {
+            let client = connect(input.context()).await?;
+            read_cluster(&client, &arguments.dns.service, arguments.scope()).await
+        })?;
+        arguments.note(&cluster);
+        return Ok(cluster.snapshot);
     }
-    let scope = arguments.namespace.as_deref().map_or(Scope::Cluster, Scope::Namespace);
-    let cluster = runtime()?.block_on(async {
-        let client = connect(input.context()).await?;
-        read_cluster(&client, &arguments.cluster.told.dns_service, scope).await
-    })?;
-    if !cluster.serves_tiers {
-        eprintln!(
-            "warning: the cluster has no IsolationTiers; install them: cofferdam crd | kubectl apply --server-side -f -"
-        );
+    if input.context().is_some() {
+        return Err(StatusError::ContextWithoutCluster);
     }
-    for unreadable in &cluster.unreadable_facts {
-        eprintln!(
-            "note: {unreadable}; what presets resolve from there counts as unknown, so that what was last written counts as right"
-        );
+    let manifests = input.read_files()?;
+    for note in manifests.notes(false) {
+        eprintln!("{note}");
     }
-    Ok(cluster.snapshot)
+    let known = |name: &String| manifests.snapshot.namespaces.contains_key(name);
+    match &arguments.namespace {
+        Some(name) if !known(name) => Err(StatusError::NoNamespace(columns::printable(name))),
+        _ => Ok(manifests.snapshot),
+    }
 }
 
 fn world(snapshot: &Snapshot, arguments: &StatusArgs) -> World {
-    let facts = snapshot.facts(&arguments.cluster.told.dns_service);
+    let facts = snapshot.facts(&arguments.dns.service);
     World::new(snapshot.parsed_tiers(), facts, arguments.cluster.exemptions())
 }
 
@@ -210,38 +254,28 @@ fn statuses(world: &World, snapshot: &Snapshot, arguments: &StatusArgs, now: Tim
     statuses
 }
 
-fn print(
-    output: Output,
-    statuses: &[NamespaceStatus],
-    now: Timestamp,
-    out: &mut impl Write,
-) -> Result<(), StatusError> {
-    let text = match output {
-        Output::Table => aligned(table::COLUMNS, statuses.iter().map(|status| table::row(status, now))),
-        Output::Wide => wide(statuses, now),
-        Output::Json => format!("{}\n", serde_json::to_string_pretty(&StatusReport::of(statuses))?),
-        Output::Yaml => format!("{}\n", serde_saphyr::to_string(&StatusReport::of(statuses))?.trim_end()),
-    };
-    Ok(write_out(out, &text)?)
+fn text_of(output: Output, statuses: &[NamespaceStatus], now: Timestamp) -> Result<String, StatusError> {
+    let report = || StatusReport::of(statuses);
+    Ok(match output {
+        Output::Table => rows(statuses, now, |_| Vec::new()),
+        Output::Wide => rows(statuses, now, table::details),
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&report())?),
+        Output::Yaml => format!("{}\n", serde_saphyr::to_string(&report())?.trim_end()),
+    })
 }
 
-/// The table, with everything that it shortens below each line.
-fn wide(statuses: &[NamespaceStatus], now: Timestamp) -> String {
-    let table = aligned(table::COLUMNS, statuses.iter().map(|status| table::row(status, now)));
-    let (header, rows) = table.split_once('\n').unwrap_or_default();
-    let mut text = format!("{header}\n");
-    for (row, status) in rows.lines().zip(statuses) {
-        text.push_str(&format!("{row}\n"));
-        for detail in table::details(status) {
-            text.push_str(&format!("  {detail}\n"));
-        }
-    }
-    text
-}
-
-fn aligned<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [Cell; N]>) -> String {
-    let rows: Vec<_> = [header.map(Cell::from)].into_iter().chain(rows).collect();
-    columns::lines(&rows, columns::widths(&rows, [0; N]), colours_are_wanted())
+fn rows(statuses: &[NamespaceStatus], now: Timestamp, details: impl Fn(&NamespaceStatus) -> Vec<String>) -> String {
+    let header = [table::COLUMNS.map(Cell::from)].into_iter();
+    let rows: Vec<_> = header
+        .chain(statuses.iter().map(|status| table::row(status, now)))
+        .collect();
+    let lines = columns::lines(
+        &rows,
+        columns::widths(&rows, [0; table::COLUMNS.len()]),
+        colours_are_wanted(),
+    );
+    let details: Vec<_> = [Vec::new()].into_iter().chain(statuses.iter().map(details)).collect();
+    table::with_details(&lines, &details)
 }
 
 /// `status: 2 of 7 namespaces are not protected: 1 drifted, 1 ungoverned`.
@@ -258,11 +292,8 @@ fn summary(statuses: &[NamespaceStatus]) -> String {
         words.join(", ")
     };
     let all = statuses.len();
-    let (noun, are) = if all == 1 {
-        ("namespace", "is")
-    } else {
-        ("namespaces", "are")
-    };
+    let noun = if all == 1 { "namespace" } else { "namespaces" };
+    let are = if unprotected == 1 { "is" } else { "are" };
     match unprotected {
         0 if all == 0 => String::from("status: no namespace"),
         0 => format!("status: {all} {noun}: {}", listed(false)),

@@ -20,6 +20,7 @@ mod interval_set;
 mod judgement;
 mod judgements;
 mod label_set;
+pub mod openness;
 mod reading;
 mod region;
 

@@ -22,6 +22,7 @@ pub async fn tell(narrator: Narrator) {
     enforce(&stage).await;
     open_by_hand(&stage).await;
     delete_by_hand(&stage).await;
+    ask_who_did_it(&stage).await;
     new_namespace(&stage).await;
     move_between_tiers(&stage).await;
     numbers(&stage);
@@ -95,6 +96,31 @@ async fn delete_by_hand(stage: &Stage) {
     stage.result(&format!("back {} after it was deleted", milliseconds(took)));
     stage.wait_for_events("payments", 2).await;
     stage.admin("kubectl events -n payments").await;
+}
+
+async fn ask_who_did_it(stage: &Stage) {
+    stage.step("Nobody heals, and everybody sees who did it");
+    stage.say(
+        "The controller is frozen for a moment, as though its node were gone. The tenant opens the namespace again.",
+    );
+    stage.say(
+        "`cofferdam status` asks no controller: it makes the same plan of what stands, and says who changed what.",
+    );
+    stage.controller.stop();
+    let stopwatch = Stopwatch::start(stage.control_plane.audit_log());
+    stage
+        .tenant(&format!(
+            r#"kubectl patch networkpolicy -n payments {INGRESS} --type=merge -p '{{"spec":{{"ingress":[{{}}]}}}}'"#
+        ))
+        .await;
+    stage
+        .admin(r#"cofferdam status --tier restricted -o wide || echo "exit code $?""#)
+        .await;
+    stage.controller.cont();
+    stopwatch.heal("payments", INGRESS).await;
+    stage.admin("cofferdam status").await;
+    stage.say("And for the auditor, CIS Kubernetes 5.3.2:");
+    stage.admin("cofferdam report --cis || echo \"exit code $?\"").await;
 }
 
 async fn new_namespace(stage: &Stage) {

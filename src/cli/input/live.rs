@@ -118,25 +118,7 @@ pub async fn read_cluster(
     for tier in tiers.into_iter().flatten() {
         cluster.snapshot.insert_tier(TierManifest::from(tier));
     }
-    let all = ListParams::default();
-    let policies = match scope {
-        Scope::Cluster => {
-            let namespaces = Api::<Readable<NamespaceMetadata>>::all(client.clone());
-            let namespaces = list("namespaces", ONE_NAMESPACE, namespaces, &all).await?;
-            let metadata = namespaces.into_iter().map(|namespace| namespace.metadata);
-            metadata.for_each(|metadata| cluster.snapshot.insert_namespace(metadata));
-            Api::all(client.clone())
-        }
-        Scope::Namespace(name) => {
-            let metadata = read_namespace(client, name).await?.metadata;
-            cluster.snapshot.insert_namespace(metadata);
-            Api::namespaced(client.clone(), name)
-        }
-    };
-    let policies = list::<NetworkPolicy>("networkpolicies", "", policies, &all).await?;
-    policies
-        .into_iter()
-        .for_each(|policy| cluster.snapshot.insert_policy(policy));
+    read_namespaces(client, scope, &mut cluster.snapshot).await?;
     let (namespace, name) = dns_service;
     for (namespace, name) in [(namespace.as_str(), name.as_str()), API_SERVER_SERVICE] {
         match list_facts(client, namespace, name).await {
@@ -149,6 +131,31 @@ pub async fn read_cluster(
         }
     }
     Ok(cluster)
+}
+
+/// Reads namespaces and the policies in them.
+///
+/// # Errors
+/// When either cannot be read.
+pub async fn read_namespaces(client: &Client, scope: Scope<'_>, snapshot: &mut Snapshot) -> Result<(), LiveError> {
+    let all = ListParams::default();
+    let policies = match scope {
+        Scope::Cluster => {
+            let namespaces = Api::<Readable<NamespaceMetadata>>::all(client.clone());
+            let namespaces = list("namespaces", ONE_NAMESPACE, namespaces, &all).await?;
+            let metadata = namespaces.into_iter().map(|namespace| namespace.metadata);
+            metadata.for_each(|metadata| snapshot.insert_namespace(metadata));
+            Api::all(client.clone())
+        }
+        Scope::Namespace(name) => {
+            let metadata = read_namespace(client, name).await?.metadata;
+            snapshot.insert_namespace(metadata);
+            Api::namespaced(client.clone(), name)
+        }
+    };
+    let policies = list::<NetworkPolicy>("networkpolicies", "", policies, &all).await?;
+    policies.into_iter().for_each(|policy| snapshot.insert_policy(policy));
+    Ok(())
 }
 
 async fn list_facts(

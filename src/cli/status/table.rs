@@ -78,6 +78,26 @@ pub fn details(status: &NamespaceStatus) -> Vec<String> {
     details
 }
 
+/// A line for a namespace that is not there any more.
+pub fn gone(namespace: &str) -> [Cell; 7] {
+    let mut row = [NOTHING; 7].map(Cell::from);
+    row[0] = namespace.into();
+    row[3] = Cell::coloured("gone", Colour::Grey);
+    row
+}
+
+/// Each line with its details below it.
+pub fn with_details(lines: &str, details: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (line, details) in lines.lines().zip(details) {
+        text.push_str(&format!("{line}\n"));
+        for detail in details {
+            text.push_str(&format!("  {detail}\n"));
+        }
+    }
+    text
+}
+
 fn mode(status: &NamespaceStatus) -> &'static str {
     match status.mode {
         Some(Mode::Enforce) => "Enforce",
