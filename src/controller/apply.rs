@@ -1,6 +1,8 @@
 //! The only writer of policies: POST for what is missing, PUT over exactly the revision that was planned
 //! against, DELETE of exactly that object.
 
+use std::time::Instant;
+
 use futures::{StreamExt, stream};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
@@ -36,13 +38,23 @@ impl Writer {
 
     /// Makes a plan's changes: extras, then bases, then removals. A base that is missing, or that somebody
     /// changed, is written whatever else fails; one that stands as we left it is not narrowed before its
-    /// extras stand; nothing is removed unless everything was written.
-    pub(super) async fn apply(&self, cache: &Cache, namespace: &Namespace, plan: &Plan) -> Outcome {
+    /// extras stand; nothing is removed unless everything was written. After `release_until` no direction is opened: what
+    /// confirmed that is too old by then.
+    pub(super) async fn apply(
+        &self,
+        cache: &Cache,
+        namespace: &Namespace,
+        plan: &Plan,
+        release_until: Instant,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
         let extras_stand = outcome.is_complete();
         let bases = plan.bases.iter().filter(|base| extras_stand || base.cannot_wait());
         self.write_all(cache, namespace, bases, &mut outcome).await;
+        if plan.opens_a_direction() && Instant::now() > release_until {
+            outcome.look_again = true;
+        }
         if outcome.is_complete() && !outcome.namespace_gone {
             let removals = plan
                 .removals

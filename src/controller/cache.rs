@@ -253,12 +253,10 @@ impl Cache {
         self.state().failing.insert(watched, error);
     }
 
-    /// A watch works again.
-    pub(super) fn recovered(&self, watched: Watched) {
+    /// A watch works. Returns whether it did not before.
+    pub(super) fn recovered(&self, watched: Watched) -> bool {
         let mut state = self.state();
-        if !state.failing.is_empty() {
-            state.failing.remove(&watched);
-        }
+        !state.failing.is_empty() && state.failing.remove(&watched).is_some()
     }
 
     /// A namespace was protected, or nobody governs it: its time to protection is not measured any more.

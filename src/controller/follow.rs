@@ -62,7 +62,10 @@ impl Watches {
     }
 
     fn works(&self, watched: Watched) {
-        self.cache.recovered(watched);
+        if self.cache.recovered(watched) {
+            // The API server was away: what failed meanwhile may be open, and need not wait as long as it was.
+            self.namespaces.retry_now();
+        }
         self.metrics
             .cache_synced(watched.label(), self.cache.is_synced(watched));
     }

@@ -192,6 +192,18 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.wait(key.clone(), flight.again.map_or(failed, |again| failed.merged(again)));
     }
 
+    /// What waits for its back-off is due now: what made it fail may have ended. The failures still count.
+    pub fn retry_now(&mut self, now: Instant) {
+        let failed = self.failures.keys().filter(|key| self.waiting.contains_key(*key));
+        for key in failed.cloned().collect::<Vec<_>>() {
+            let Some(waiting) = self.waiting.get(&key) else {
+                continue;
+            };
+            let Request { class, since, .. } = waiting.request;
+            self.wait(key, Request { class, due: now, since });
+        }
+    }
+
     /// Moves what has become due to its class. Each key moves once, so that a pop stays cheap.
     fn note_what_is_due(&mut self, now: Instant) {
         while let Some(first) = self.delayed.first_entry() {

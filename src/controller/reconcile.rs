@@ -41,7 +41,13 @@ pub(super) struct Reconciler {
 struct Confirmation {
     all_confirmed: bool,
     failure: Option<Failure>,
+    /// Until when a release may be made on it.
+    holds_until: Instant,
 }
+
+/// How old a consistent read may be when a release is made on it. Far more than the read and the other writes of a plan take;
+/// where they take longer, tiers and namespace may have changed, and are read again.
+const CONFIRMATION_HOLDS: Duration = Duration::from_secs(5);
 
 /// The value of the label `controller`.
 pub(super) const CONTROLLER: &str = "namespace";
@@ -68,7 +74,10 @@ impl Reconciler {
             return ticket.succeeded();
         }
         let (plan, confirmation) = self.confirm(&visit, visit.plan(self.began.elapsed())).await;
-        let outcome = confirmation.in_outcome(self.writer.apply(&self.cache, &view.namespace, &plan).await);
+        let writes = self
+            .writer
+            .apply(&self.cache, &view.namespace, &plan, confirmation.holds_until);
+        let outcome = confirmation.in_outcome(writes.await);
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
         self.remember(&visit, &plan, &outcome, &ticket);
         self.audit.planned(ticket.key(), started);
@@ -84,12 +93,14 @@ impl Reconciler {
 
     /// Where a direction would be opened, keeps only the removals that a consistent read confirms.
     async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan) -> (Plan, Confirmation) {
+        let holds_until = Instant::now() + CONFIRMATION_HOLDS;
         if !plan.opens_a_direction() {
             return (
                 plan,
                 Confirmation {
                     all_confirmed: true,
                     failure: None,
+                    holds_until,
                 },
             );
         }
@@ -103,7 +114,12 @@ impl Reconciler {
                 },
             };
         let all_confirmed = plan.keep_confirmed_removals(&confirmed);
-        (plan, Confirmation { all_confirmed, failure })
+        let confirmation = Confirmation {
+            all_confirmed,
+            failure,
+            holds_until,
+        };
+        (plan, confirmation)
     }
 
     /// Counts and announces what was found and done. Comes after the writes: explaining never delays a heal.

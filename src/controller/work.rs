@@ -144,6 +144,14 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         }
     }
 
+    /// Asks at once for what waits for its back-off; see [`Queue::retry_now`].
+    pub fn retry_now(&self) {
+        let mut state = self.shared.state();
+        let now = now();
+        state.queue.retry_now(now);
+        self.shared.call_for_help(&state, now);
+    }
+
     /// Ends the work: every [`WorkQueue::next`] returns `None` from now on. What waits is left.
     pub fn close(&self) {
         self.shared.state().closed = true;

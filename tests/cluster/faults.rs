@@ -4,6 +4,7 @@
 //! `servers_killed` and `stale_server` (faults of the servers). `proxy_itself` and `judge_itself` test the tools.
 
 mod end_state;
+mod found;
 mod histories;
 mod history_step;
 mod judge_itself;

@@ -53,12 +53,13 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (crowded, small) = (namespace("crowded"), namespace("small"));
     let (thousands, one) = (surplus(3000), surplus(1));
-    let crowded = writer.apply(&cache, &crowded, &thousands);
+    let later = (Instant::now() + Duration::from_secs(60)).into_std();
+    let crowded = writer.apply(&cache, &crowded, &thousands, later);
     let small = async {
         // The other was there first.
         tokio::time::sleep(ROUND_TRIP / 2).await;
         let started = Instant::now();
-        let outcome = writer.apply(&cache, &small, &one).await;
+        let outcome = writer.apply(&cache, &small, &one, later).await;
         (outcome, started.elapsed())
     };
     let (crowded, (small, took)) = tokio::join!(crowded, small);

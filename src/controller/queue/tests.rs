@@ -144,6 +144,32 @@ fn a_retry_backs_off_and_a_success_forgets_it() {
 }
 
 #[test]
+fn what_failed_is_due_at_once_when_told_so_and_its_failures_still_count() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    for key in ["fails", "is asked for in advance"] {
+        queue.push(key, Class::Drift, start, start);
+    }
+    for _ in 0..2 {
+        let _ = queue.pop(start);
+    }
+    queue.retry(&"fails", Class::Drift, start);
+    queue.succeeded(&"is asked for in advance");
+    let in_advance = start + milliseconds(9_000);
+    queue.push("is asked for in advance", Class::Drift, in_advance, start);
+    assert!(matches!(queue.pop(start), Popped::NotBefore(_)));
+
+    let now = start + milliseconds(1);
+    queue.retry_now(now);
+    assert_eq!(queue.pop(now), ready("fails", Class::Drift, start));
+    assert_eq!(queue.pop(now), Popped::NotBefore(in_advance));
+    queue.retry(&"fails", Class::Drift, now);
+    assert_eq!(queue.next_due(now), Some(now + back_off(&"fails", 2)));
+    // In flight it is at work already; what never failed is left alone.
+    queue.retry_now(now);
+    assert_eq!(queue.next_due(now), Some(now));
+}
+
+#[test]
 fn a_push_during_a_failing_flight_is_not_held_back() {
     let now = Instant::now();
     let mut queue = Queue::default();

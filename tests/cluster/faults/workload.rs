@@ -173,6 +173,12 @@ impl Workload {
         }
     }
 
+    /// The tier of most workloads with other rules and without egress, in one edit.
+    pub async fn apply_ingress_alone(stage: &Stage) {
+        let rules = "mode: Enforce\nprecedence: 10\nisolate: [Ingress]\nallow:\n- {name: same, preset: SameNamespace, ports: [{port: 80}]}\n";
+        apply_tier(&stage.admin, "strict", &selecting("strict", rules)).await;
+    }
+
     fn strict(more: &str) -> String {
         selecting("strict", &format!("{more}\n{STRICT}"))
     }
