@@ -12,6 +12,7 @@ mod confirm;
 mod definition;
 mod error;
 mod events;
+mod exposed;
 mod fact_sources;
 mod follow;
 mod foreign_policies;
@@ -19,12 +20,14 @@ mod leader;
 mod ledger;
 mod list_watch;
 mod policy_index;
+mod pulse;
 mod queue;
 mod random;
 pub mod readable;
 mod reconcile;
 mod relist;
 mod report;
+mod tasks;
 mod visit;
 mod watches;
 mod widening_audit;
@@ -40,26 +43,26 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 use self::apply::Writer;
 use self::audit::Audit;
 use self::cache::{Cache, Watched};
 use self::client::{ApiCallRecorder, ClientError, REQUEST_DEADLINE, WriteGate, build_writing_client};
 use self::events::Events;
+use self::exposed::{count_requests, gauge_source, known_series, serve, stuck};
 pub use self::leader::{Candidacy, LeaseSettings, LeaseSettingsError};
 use self::leader::{Leadership, own_identity};
 use self::ledger::Ledger;
+use self::pulse::Pulse;
 use self::reconcile::Reconciler;
 use self::report::Reporter;
+use self::tasks::{TaskEnded, Tasks};
 use self::watches::Watches;
 use self::widening_audit::WideningAudit;
 use self::widening_ledger::WideningLedger;
 use self::work::WorkQueue;
 use crate::policy::Exemptions;
-use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
-use crate::telemetry::metrics::{KnownSeries, Metrics};
-use crate::telemetry::server;
+use crate::telemetry::metrics::Metrics;
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -100,6 +103,9 @@ pub enum RunError {
          a restart makes it stand by"
     )]
     LeadershipLost,
+    /// A mistake of ours. To go on without it would be to go on blind.
+    #[error(transparent)]
+    TaskEnded(#[from] TaskEnded),
     /// A metric is defined twice: a mistake of ours.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -114,7 +120,8 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(15);
 /// Runs until `shutdown` is over, then finishes the writes in flight.
 ///
 /// # Errors
-/// When it cannot start, and when it led and does not any more. Everything else that fails is tried again.
+/// When it cannot start, when it led and does not any more, and when a part of it ends. Everything else that fails is
+/// tried again.
 pub async fn run(config: Config, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     let listener = TcpListener::bind(options.listen)
         .await
@@ -125,7 +132,8 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         .election
         .as_ref()
         .map_or_else(WriteGate::always_open, Candidacy::gate);
-    let record = count_requests(&metrics);
+    let pulse = Arc::new(Pulse::new());
+    let record = count_requests(&metrics, &pulse);
     let client = build_writing_client(config.clone(), &replica, Arc::clone(&record), REQUEST_DEADLINE, &gate)?;
     let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
     let ledger = Arc::new(Ledger::default());
@@ -150,12 +158,20 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         dns_service: options.dns_service,
         relist_interval: options.relist_interval,
     };
-    let mut background = watches.start();
-    background.spawn(serve(listener, &metrics, &cache));
+    let mut background = Tasks::default();
+    watches.start(&mut background);
+    let stuck = stuck(&cache, &namespaces, &pulse);
+    background.spawn(
+        "the server of metrics and probes",
+        serve(listener, &metrics, &cache, stuck),
+    );
+    let stop_publishing = publishing.abort_handle();
+    background.spawn("the publishing of Events", async { _ = publishing.await });
     tracing::info!(listen = %options.listen, replica, version = env!("CARGO_PKG_VERSION"), "started");
     let mut shutdown = pin!(shutdown);
     tokio::select! {
         () = complete(&cache) => {}
+        ended = background.first_end() => return Err(ended.into()),
         () = &mut shutdown => return Ok(()),
     }
     // Who does not know the cluster yet does not stand for election.
@@ -163,6 +179,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     tokio::select! {
         () = leadership.begun() => {}
         () = leadership.lost() => return Err(RunError::LeadershipLost),
+        ended = background.first_end() => return Err(ended.into()),
         () = &mut shutdown => {
             gate.close();
             leadership.resign().await;
@@ -170,8 +187,10 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         }
     }
     metrics.leads();
-    background.spawn(Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics)));
+    let reporting = Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics));
+    background.spawn("the report on tiers", reporting);
     background.spawn(
+        "the audit of what widens",
         WideningAudit {
             cache: Arc::clone(&cache),
             ledger: Arc::clone(&ledger),
@@ -196,14 +215,19 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         began: Instant::now(),
     });
     let queue = namespaces.clone();
-    background.spawn(async move { audit.run(cache, queue, options.audit_interval).await });
-    let mut workers = JoinSet::new();
-    for _ in 0..options.concurrency {
-        workers.spawn(work(namespaces.clone(), Arc::clone(&reconciler)));
+    background.spawn("the audit", async move {
+        audit.run(cache, queue, options.audit_interval).await;
+    });
+    let mut workers = Tasks::default();
+    for number in 1..=options.concurrency {
+        let work = work(namespaces.clone(), Arc::clone(&reconciler), Arc::clone(&pulse));
+        workers.spawn(format!("worker {number}"), work);
     }
     tokio::select! {
         () = &mut shutdown => {}
         () = leadership.lost() => return Err(RunError::LeadershipLost),
+        ended = background.first_end() => return Err(ended.into()),
+        ended = workers.first_end() => return Err(ended.into()),
     }
     namespaces.close();
     tokio::select! {
@@ -211,23 +235,9 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
     leadership.resign().await;
-    background.shutdown().await;
-    publishing.abort();
+    background.shut_down().await;
+    stop_publishing.abort();
     Ok(())
-}
-
-/// Who does not lead says nothing of the cluster: it would be summed with what the leader says.
-fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>, gate: &WriteGate) -> GaugeSource {
-    let (reporter, audit, gate) = (Arc::clone(reporter), Arc::clone(audit), gate.clone());
-    Arc::new(move || {
-        if !gate.is_open() {
-            return None;
-        }
-        Some(GaugeSnapshot {
-            last_audit: audit.last_complete(),
-            ..reporter.gauges()?
-        })
-    })
 }
 
 /// Stands for election with one client that the gate does not hold back: it is what opens the gate.
@@ -248,10 +258,10 @@ fn stand(
 }
 
 /// Lets the workers finish what they began, and then nobody write any more.
-async fn finish(workers: JoinSet<()>, gate: &WriteGate) {
+async fn finish(workers: Tasks, gate: &WriteGate) {
     tracing::info!("stopping: finishing the writes in flight");
     let finished = async {
-        workers.join_all().await;
+        workers.all_end().await;
         gate.close();
         // Statuses and Events, which come from elsewhere.
         gate.idle().await;
@@ -262,9 +272,11 @@ async fn finish(workers: JoinSet<()>, gate: &WriteGate) {
     gate.close();
 }
 
-async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>) {
+async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>, pulse: Arc<Pulse>) {
     while let Some(ticket) = namespaces.next().await {
+        pulse.beat();
         reconciler.reconcile(ticket).await;
+        pulse.beat();
     }
 }
 
@@ -276,46 +288,4 @@ async fn complete(cache: &Cache) {
         .await;
     // Too late is no error: what is not known by then is an unknown fact, which the plan handles.
     let _ = tokio::time::timeout(FACTS_DEADLINE, cache.wait_for(&Watched::ALL)).await;
-}
-
-fn serve(
-    listener: TcpListener,
-    metrics: &Arc<Metrics>,
-    cache: &Arc<Cache>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (metrics, cache) = (Arc::clone(metrics), Arc::clone(cache));
-    let missing = move || {
-        cache
-            .not_current()
-            .into_iter()
-            .map(|(watched, why)| format!("{}: {why}", watched.label()))
-            .collect()
-    };
-    async move {
-        if let Err(error) = server::serve(listener, metrics, Arc::new(missing)).await {
-            tracing::error!(%error, "metrics and probes are not served any more");
-        }
-    }
-}
-
-fn count_requests(metrics: &Arc<Metrics>) -> ApiCallRecorder {
-    let metrics = Arc::clone(metrics);
-    Arc::new(move |call| metrics.api_requested(call.verb, call.resource, &call.code.to_string()))
-}
-
-fn known_series() -> KnownSeries {
-    const CACHES: [&str; Watched::ALL.len()] = {
-        let mut labels = [""; Watched::ALL.len()];
-        let mut index = 0;
-        while index < labels.len() {
-            labels[index] = Watched::ALL[index].label();
-            index += 1;
-        }
-        labels
-    };
-    KnownSeries {
-        controllers: &[reconcile::CONTROLLER, report::CONTROLLER],
-        error_reasons: &error::REASONS,
-        caches: &CACHES,
-    }
 }

@@ -166,6 +166,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.delayed.first_key_value().map(|((due, _), _)| (*due).max(now))
     }
 
+    /// Since when the first key of a class has been due, of those that are: `None` if none is.
+    pub fn due_since(&self, now: Instant) -> Option<Instant> {
+        let first = |class: &BTreeMap<u64, K>| Some(self.waiting.get(class.first_key_value()?.1)?.request.due);
+        let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
+        let due = self.ready.iter().filter_map(first).chain(delayed).min();
+        due.filter(|due| *due <= now)
+    }
+
     /// Ends the flight of a key whose work is complete, and forgets its failures.
     pub fn succeeded(&mut self, key: &K) {
         self.failures.remove(key);

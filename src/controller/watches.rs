@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -11,7 +13,6 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
-use tokio::task::JoinSet;
 
 use super::cache::{Cache, NamespaceNews, Watched};
 use super::fact_sources::{EndpointSlices, FactSources};
@@ -19,6 +20,7 @@ use super::list_watch::Selection;
 use super::queue::Class;
 use super::readable::Readable;
 use super::report::Reporter;
+use super::tasks::Tasks;
 use super::widening_audit::GATHERING;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
@@ -52,29 +54,29 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Starts every watch. They end when the set is dropped.
-    pub(super) fn start(&self) -> JoinSet<()> {
-        let mut watches = JoinSet::new();
-        watches.spawn(self.clone().watch_tiers());
-        watches.spawn(self.clone().watch_namespaces());
-        watches.spawn(self.clone().watch_policies());
-        watches.spawn(self.clone().relist_policies(self.relist_interval));
-        let (namespace, name) = self.dns_service.clone();
-        watches.spawn(
-            self.clone()
-                .watch_service(Watched::DnsService, namespace.clone(), name.clone()),
-        );
-        watches.spawn(self.clone().watch_endpoints(Watched::DnsEndpoints, namespace, name));
-        let (namespace, name) = (API_SERVER_SERVICE.0.to_owned(), API_SERVER_SERVICE.1.to_owned());
-        watches.spawn(
-            self.clone()
-                .watch_service(Watched::ApiServerService, namespace.clone(), name.clone()),
-        );
-        watches.spawn(
-            self.clone()
-                .watch_endpoints(Watched::ApiServerEndpoints, namespace, name),
-        );
-        watches
+    /// Starts every watch, and the list beside that of policies.
+    pub(super) fn start(&self, tasks: &mut Tasks) {
+        let mut spawn = |watched: Watched, watch: BoxFuture<'static, ()>| {
+            tasks.spawn(format!("the watch of {}", watched.label()), watch);
+        };
+        spawn(Watched::Tiers, self.clone().watch_tiers().boxed());
+        spawn(Watched::Namespaces, self.clone().watch_namespaces().boxed());
+        spawn(Watched::Policies, self.clone().watch_policies().boxed());
+        let api_server = (API_SERVER_SERVICE.0.to_owned(), API_SERVER_SERVICE.1.to_owned());
+        let services = [
+            (Watched::DnsService, Watched::DnsEndpoints, self.dns_service.clone()),
+            (Watched::ApiServerService, Watched::ApiServerEndpoints, api_server),
+        ];
+        for (service, endpoints, (namespace, name)) in services {
+            let watch = self.clone().watch_service(service, namespace.clone(), name.clone());
+            spawn(service, watch.boxed());
+            spawn(
+                endpoints,
+                self.clone().watch_endpoints(endpoints, namespace, name).boxed(),
+            );
+        }
+        let relist = self.clone().relist_policies(self.relist_interval);
+        tasks.spawn("the list beside the watch of policies", relist);
     }
 
     /// Tiers are decoded object by object, so that one that does not parse stops nothing.

@@ -105,6 +105,15 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         self.shared.state().is_served
     }
 
+    /// Since when something has been due that nobody has taken up; `None` if nothing is due, or nobody works here.
+    pub fn due_since(&self) -> Option<Instant> {
+        let state = self.shared.state();
+        state
+            .queue
+            .due_since(now())
+            .filter(|_| state.is_served && !state.closed)
+    }
+
     /// The next key to work on, as soon as there is one; `None` once the queue is closed.
     ///
     /// Cancel safe: a call that is dropped takes no key and keeps nobody else from theirs.

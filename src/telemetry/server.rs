@@ -16,18 +16,26 @@ use super::Metrics;
 /// it is ready.
 pub type Missing = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
+/// Says what a restart would mend, in words for people; nothing while all is well.
+pub type Stuck = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Serves until it is dropped.
 ///
-/// `/livez` only says that the process runs: restarting it would bring back no cache, CRD or right
-/// that is missing. Those are `/readyz`'s to name.
+/// `/livez` says that the process gets on: restarting it would bring back no cache, CRD or right
+/// that is missing, and no API server. Those are `/readyz`'s to name.
 ///
 /// # Errors
 ///
 /// When the listener fails for good.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, missing: Missing) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    missing: Missing,
+    stuck: Stuck,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(scrape).with_state(metrics))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(liveness).with_state(stuck))
         .route("/readyz", get(readiness).with_state(missing));
     axum::serve(listener, router).await
 }
@@ -41,6 +49,16 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be written");
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response()
+        }
+    }
+}
+
+async fn liveness(State(stuck): State<Stuck>) -> (StatusCode, String) {
+    match stuck() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(what) => {
+            tracing::error!("{what}");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n"))
         }
     }
 }

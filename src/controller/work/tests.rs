@@ -239,3 +239,29 @@ async fn as_long_as_nobody_works_the_last_push_counts() {
     assert_eq!(served, expected);
     assert!(queue.is_served());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_and_not_taken_up_is_known_with_its_time() {
+    let queue = WorkQueue::new();
+    queue.push("early", Class::Change, now());
+    assert_eq!(queue.due_since(), None, "nobody works here yet");
+    queue.next().await.unwrap().succeeded();
+    assert_eq!(queue.due_since(), None, "nothing waits");
+
+    let (soon, began) = (Duration::from_secs(5), now());
+    queue.push("late", Class::Unprotected, began + soon);
+    assert_eq!(queue.due_since(), None, "nothing is due");
+    tokio::time::advance(soon * 2).await;
+    assert_eq!(queue.due_since(), Some(began + soon));
+    queue.push("later", Class::Drift, now());
+    assert_eq!(queue.due_since(), Some(began + soon));
+    let flight = queue.next().await.unwrap();
+    assert_eq!(
+        queue.due_since(),
+        Some(began + soon * 2),
+        "one is taken up, the other waits"
+    );
+    queue.close();
+    assert_eq!(queue.due_since(), None, "nobody works here any more");
+    flight.succeeded();
+}

@@ -8,6 +8,7 @@ use crate::telemetry::metrics::KnownSeries;
 struct Running {
     address: SocketAddr,
     missing: Arc<Mutex<Vec<String>>>,
+    stuck: Arc<Mutex<Option<String>>>,
 }
 
 async fn running() -> Running {
@@ -19,8 +20,17 @@ async fn running() -> Running {
         Arc::new(move || missing.lock().unwrap().clone())
     };
     let metrics = Arc::new(Metrics::new(KnownSeries::default()).unwrap());
-    tokio::spawn(serve(listener, metrics, ask));
-    Running { address, missing }
+    let stuck = Arc::new(Mutex::new(None));
+    let ask_stuck = {
+        let stuck = Arc::clone(&stuck);
+        Arc::new(move || stuck.lock().unwrap().clone())
+    };
+    tokio::spawn(serve(listener, metrics, ask, ask_stuck));
+    Running {
+        address,
+        missing,
+        stuck,
+    }
 }
 
 /// The whole answer to a GET: status line, headers and body.
@@ -60,4 +70,15 @@ async fn is_alive_even_when_it_is_not_ready() {
     assert!(missing.iter().all(|what| answer.contains(what)), "{answer}");
     assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
     assert!(ask(running.address, "/").await.starts_with("HTTP/1.1 404 "));
+}
+
+#[tokio::test]
+async fn is_not_alive_while_it_is_stuck() {
+    let running = running().await;
+    *running.stuck.lock().unwrap() = Some("nobody has got on for 2 minutes".to_owned());
+    let answer = ask(running.address, "/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.ends_with("nobody has got on for 2 minutes\n"), "{answer}");
+    *running.stuck.lock().unwrap() = None;
+    assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
 }

@@ -1,0 +1,94 @@
+//! What the outside asks for: metrics, and whether this process is ready and gets on.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::audit::Audit;
+use super::cache::{Cache, Watched};
+use super::client::{ApiCallRecorder, WriteGate};
+use super::pulse::Pulse;
+use super::report::{self, Reporter};
+use super::work::WorkQueue;
+use super::{error, reconcile};
+use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
+use crate::telemetry::metrics::{KnownSeries, Metrics};
+use crate::telemetry::server::{self, Stuck};
+
+/// Who does not lead says nothing of the cluster: it would be summed with what the leader says.
+pub(super) fn gauge_source(reporter: &Arc<Reporter>, audit: &Arc<Audit>, gate: &WriteGate) -> GaugeSource {
+    let (reporter, audit, gate) = (Arc::clone(reporter), Arc::clone(audit), gate.clone());
+    Arc::new(move || {
+        if !gate.is_open() {
+            return None;
+        }
+        Some(GaugeSnapshot {
+            last_audit: audit.last_complete(),
+            ..reporter.gauges()?
+        })
+    })
+}
+
+pub(super) fn serve(
+    listener: TcpListener,
+    metrics: &Arc<Metrics>,
+    cache: &Arc<Cache>,
+    stuck: Stuck,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (metrics, cache) = (Arc::clone(metrics), Arc::clone(cache));
+    let missing = move || {
+        cache
+            .not_current()
+            .into_iter()
+            .map(|(watched, why)| format!("{}: {why}", watched.label()))
+            .collect()
+    };
+    async move {
+        if let Err(error) = server::serve(listener, metrics, Arc::new(missing), stuck).await {
+            tracing::error!(%error, "metrics and probes are not served any more");
+        }
+    }
+}
+
+/// Asks through the locks that every event and every look go through: where one is never given back, there is no answer,
+/// which says the same.
+pub(super) fn stuck(cache: &Arc<Cache>, namespaces: &WorkQueue<String>, pulse: &Arc<Pulse>) -> Stuck {
+    let (cache, namespaces, pulse) = (Arc::clone(cache), namespaces.clone(), Arc::clone(pulse));
+    Arc::new(move || {
+        cache.is_synced(Watched::Namespaces);
+        let stuck = pulse.stuck_for(namespaces.due_since())?;
+        Some(format!(
+            "namespaces are due, and for {} s no worker has taken one up or got on with one",
+            stuck.as_secs()
+        ))
+    })
+}
+
+pub(super) fn count_requests(metrics: &Arc<Metrics>, pulse: &Arc<Pulse>) -> ApiCallRecorder {
+    let (metrics, pulse) = (Arc::clone(metrics), Arc::clone(pulse));
+    Arc::new(move |call| {
+        // Those of the workers: lists and watches end whatever becomes of them.
+        if call.resource == "networkpolicies" && !["list", "watch"].contains(&call.verb) {
+            pulse.beat();
+        }
+        metrics.api_requested(call.verb, call.resource, &call.code.to_string());
+    })
+}
+
+pub(super) fn known_series() -> KnownSeries {
+    const CACHES: [&str; Watched::ALL.len()] = {
+        let mut labels = [""; Watched::ALL.len()];
+        let mut index = 0;
+        while index < labels.len() {
+            labels[index] = Watched::ALL[index].label();
+            index += 1;
+        }
+        labels
+    };
+    KnownSeries {
+        controllers: &[reconcile::CONTROLLER, report::CONTROLLER],
+        error_reasons: &error::REASONS,
+        caches: &CACHES,
+    }
+}
