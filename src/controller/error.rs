@@ -8,6 +8,7 @@ use super::cache::Watched;
 use super::list_watch::Broken;
 use crate::api::names::LEASE;
 use crate::policy::record::Failure;
+use crate::policy::words;
 
 /// How a write failed, as far as it matters what comes next.
 #[derive(Debug)]
@@ -23,23 +24,13 @@ pub(super) enum WriteError {
 /// As long as the longest wait of our own.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// The reasons of failures: a closed set, since they are label values.
-pub(super) const REASONS: [&str; 6] = [
-    "AdmissionDenied",
-    "Forbidden",
-    "Invalid",
-    "QuotaExceeded",
-    "RequestFailed",
-    "TooManyRequests",
-];
-
 impl WriteError {
     /// Tells the errors of one write apart. `what` names the object for people.
     pub(super) fn of(error: kube::Error, what: &str) -> Self {
         let kube::Error::Api(status) = error else {
             let message = format!("{what}: {}; it is tried again", chain(&error));
             return Self::Failed(Failure {
-                reason: "RequestFailed",
+                reason: words::REQUEST_FAILED,
                 message,
             });
         };
@@ -61,20 +52,20 @@ impl WriteError {
         }
         let (reason, advice) = match status.code {
             403 if status.message.contains("exceeded quota") => (
-                "QuotaExceeded",
+                words::QUOTA_EXCEEDED,
                 "raise the namespace's ResourceQuota for networkpolicies",
             ),
             _ if is_denied_by_admission(&status.message) => (
-                "AdmissionDenied",
+                words::ADMISSION_DENIED,
                 "let it admit what the controller's ServiceAccount writes",
             ),
             403 => (
-                "Forbidden",
+                words::FORBIDDEN,
                 "apply config/rbac, or look for the admission plugin that denies it",
             ),
-            422 => ("Invalid", "report this: a rendered policy should never be invalid"),
-            429 => ("TooManyRequests", "it is tried again"),
-            _ => ("RequestFailed", "it is tried again"),
+            422 => (words::INVALID, "report this: a rendered policy should never be invalid"),
+            429 => (words::TOO_MANY_REQUESTS, "it is tried again"),
+            _ => (words::REQUEST_FAILED, "it is tried again"),
         };
         Self::Failed(Failure {
             reason,

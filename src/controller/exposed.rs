@@ -9,9 +9,10 @@ use super::audit::Audit;
 use super::cache::{Cache, Watched};
 use super::client::{ApiCallRecorder, WriteGate};
 use super::pulse::Pulse;
+use super::reconcile;
 use super::report::{self, Reporter};
 use super::work::WorkQueue;
-use super::{error, reconcile};
+use crate::policy::words;
 use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 use crate::telemetry::server::{self, Stuck};
@@ -88,7 +89,7 @@ pub(super) fn known_series() -> KnownSeries {
     };
     KnownSeries {
         controllers: &[reconcile::CONTROLLER, report::CONTROLLER],
-        error_reasons: &error::REASONS,
+        error_reasons: &words::WRITE_FAILURES,
         caches: &CACHES,
     }
 }

@@ -30,3 +30,25 @@ pub const CONTESTED: &str = "Contested";
 pub const WIDENED: &str = "Widened";
 /// An Observe tier would change something.
 pub const WOULD_CHANGE: &str = "WouldChange";
+
+/// An admission plugin or webhook refused a write.
+pub const ADMISSION_DENIED: &str = "AdmissionDenied";
+/// The role lacks a permission, or something forbids the write.
+pub const FORBIDDEN: &str = "Forbidden";
+/// The API server found the object wrong.
+pub const INVALID: &str = "Invalid";
+/// The namespace may not hold more policies.
+pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+/// A request came to no answer, or to one that says that the server is in trouble.
+pub const REQUEST_FAILED: &str = "RequestFailed";
+/// The API server asked to wait.
+pub const TOO_MANY_REQUESTS: &str = "TooManyRequests";
+/// Why a write failed: a closed set, since these are label values too.
+pub const WRITE_FAILURES: [&str; 6] = [
+    ADMISSION_DENIED,
+    FORBIDDEN,
+    INVALID,
+    QUOTA_EXCEEDED,
+    REQUEST_FAILED,
+    TOO_MANY_REQUESTS,
+];

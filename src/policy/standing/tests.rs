@@ -302,8 +302,13 @@ fn the_status_of_a_tier_tells_of_one_namespace() {
             {"namespace": "n", "reason": "Contested", "message": "cofferdam-baseline-ingress is fought over"},
             {"namespace": "n", "reason": "Drifted", "message": "cofferdam-baseline-egress missing, cofferdam-allow-a-egress modified, not healed yet"},
             {"namespace": "other", "reason": "Forbidden", "message": "not here"},
+            {"namespace": "wide", "reason": "Widened", "message": "a policy of theirs opens it"},
         ],
     });
+    assert!(
+        !Told::read(&status, 3, "wide").failed,
+        "what somebody else allows is no failure of ours"
+    );
     let told = Told::read(&status, 3, "n");
     assert!(told.settled && told.contested && !told.failed);
     assert_eq!(told.missing, ["cofferdam-baseline-egress".to_owned()].into());

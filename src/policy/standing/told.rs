@@ -23,14 +23,6 @@ pub struct Told {
     pub problems: Vec<NamespaceProblem>,
 }
 
-/// Problems that say how things are, and not that a write failed.
-const NO_FAILURES: [&str; 4] = [
-    words::CONTESTED,
-    words::DRIFTED,
-    words::PRECEDENCE_TIE,
-    words::WOULD_CHANGE,
-];
-
 impl Told {
     /// Reads the raw status of a tier of that generation. A status that cannot be read says nothing: it may be of
     /// another release.
@@ -53,7 +45,7 @@ impl Told {
             settled: status.observed_generation == generation && ready.is_some_and(|ready| ready.status == "True"),
             failed: problems
                 .iter()
-                .any(|problem| !NO_FAILURES.contains(&problem.reason.as_str())),
+                .any(|problem| words::WRITE_FAILURES.contains(&problem.reason.as_str())),
             contested: problems.iter().any(|problem| problem.reason == words::CONTESTED),
             missing: missing.collect(),
             problems,
