@@ -12,6 +12,6 @@ pub mod status;
 
 pub use allowance::{Allowance, IpBlock, Peer, Port, PortNumberOrName, Preset, Protocol};
 pub use crd::crd;
-pub use isolation_tier::{Direction, ForeignPolicies, IsolationTier, IsolationTierSpec, Mode};
+pub use isolation_tier::{DeletionPolicy, Direction, ForeignPolicies, IsolationTier, IsolationTierSpec, Mode};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
-pub use status::{IsolationTierStatus, NamespaceCounts, NamespaceProblem};
+pub use status::{IsolationTierStatus, NamespaceCounts, NamespaceProblem, RecentReleases};

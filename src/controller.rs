@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod brake;
 mod cache;
 pub mod client;
 mod confirm;
@@ -16,6 +17,7 @@ mod exposed;
 mod fact_sources;
 mod follow;
 mod foreign_policies;
+mod handover;
 mod leader;
 mod ledger;
 mod list_watch;
@@ -46,6 +48,7 @@ use tokio::net::TcpListener;
 
 use self::apply::Writer;
 use self::audit::Audit;
+use self::brake::ReleaseBrake;
 use self::cache::{Cache, Watched};
 use self::client::{ApiCallRecorder, ClientError, REQUEST_DEADLINE, WriteGate, build_writing_client};
 use self::events::Events;
@@ -62,6 +65,7 @@ use self::widening_audit::WideningAudit;
 use self::widening_ledger::WideningLedger;
 use self::work::WorkQueue;
 use crate::policy::Exemptions;
+use crate::policy::brake::MaxUnprotected;
 use crate::telemetry::metrics::Metrics;
 
 /// What the controller is told.
@@ -75,6 +79,8 @@ pub struct Options {
     pub dns_service: (String, String),
     /// Writes in flight at most.
     pub concurrency: usize,
+    /// How many namespaces may be opened within ten minutes without a confirmation.
+    pub max_unprotected: MaxUnprotected,
     /// How often every namespace is looked at although nothing is known to have happened.
     pub audit_interval: Duration,
     /// How often all policies are listed beside their watch.
@@ -138,10 +144,16 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
     let ledger = Arc::new(Ledger::default());
     let widenings = Arc::new(WideningLedger::default());
+    let brake = Arc::new(ReleaseBrake::new(
+        Arc::clone(&cache),
+        Arc::clone(&ledger),
+        options.max_unprotected,
+    ));
     let reporter = Arc::new(Reporter::new(
         Arc::clone(&cache),
         Arc::clone(&ledger),
         Arc::clone(&widenings),
+        Arc::clone(&brake),
     ));
     let (events, publishing) = Events::start(client.clone());
     let (namespaces, widening) = (WorkQueue::new(), WorkQueue::new());
@@ -208,6 +220,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         client,
         cache: Arc::clone(&cache),
         ledger,
+        brake,
         audit: Arc::clone(&audit),
         events,
         metrics,

@@ -7,16 +7,18 @@
 //! says), [`render`] (tier and facts to NetworkPolicies), [`assign`] (who governs a namespace), [`drift`]
 //! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`tally`] and
 //! [`status`] (what is said of a tier), [`standing`] (what is said of a namespace without a memory),
-//! [`attribution`] (who drifted a policy), [`contest`] (who fights over an object).
-//! [`widening`] (what other people's policies allow beyond the tier).
+//! [`attribution`] (who drifted a policy), [`contest`] (who fights over an object), [`brake`] (how much may be opened at
+//! once), [`handover`] (the end of a tier), [`widening`] (what other people's policies allow beyond the tier).
 
 pub mod assign;
 pub mod attribution;
+pub mod brake;
 pub mod contest;
 pub mod coverage;
 pub mod digest;
 pub mod drift;
 pub mod facts;
+pub mod handover;
 pub mod name;
 pub mod namespace;
 pub mod observed;

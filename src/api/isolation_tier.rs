@@ -144,6 +144,9 @@ pub struct IsolationTierSpec {
     /// What is said of other people's NetworkPolicies in the namespaces that the tier governs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_policies: Option<ForeignPolicies>,
+    /// What becomes of the policies when this tier is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
 }
 
 // The schema of an optional enum shows the type's text, not the field's.
@@ -161,6 +164,23 @@ pub enum ForeignPolicies {
     Report,
     /// Nothing.
     Ignore,
+}
+
+// The schema of an optional enum shows the type's text, not the field's.
+/// What becomes of the policies when this tier is deleted, in the namespaces that no other tier takes over. `Retain`
+/// leaves them as they stand, no longer healed, until another tier selects the namespace or somebody deletes them.
+/// `Remove` deletes them, which opens the namespace: the tier stays, held by the finalizer `cofferdam.dev/handover`, until
+/// that is done. More of it at once than `--max-unprotected` allows waits for a confirmation, as its condition Ready says.
+/// Absent means `Retain`, and so does the deletion of the CustomResourceDefinition.
+///
+/// Example: `Retain`
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum DeletionPolicy {
+    /// They stay as they are.
+    #[default]
+    Retain,
+    /// They are deleted.
+    Remove,
 }
 
 /// Whether a tier writes.

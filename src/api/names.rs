@@ -18,6 +18,10 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "cofferdam";
 /// Label on each policy: the name of the tier that it was rendered from.
 pub const TIER_LABEL: &str = "cofferdam.dev/tier";
+/// Finalizer on a tier whose policies are to go with it.
+pub const HANDOVER_FINALIZER: &str = "cofferdam.dev/handover";
+/// Annotation on a tier: the digest of the releases that are held and that somebody says are meant.
+pub const CONFIRM_ANNOTATION: &str = "cofferdam.dev/confirm";
 /// Annotation on each policy: the digest of the spec that we wrote.
 pub const RENDERED_ANNOTATION: &str = "cofferdam.dev/rendered";
 /// Label that the API server keeps on every namespace: its own name.

@@ -1,6 +1,6 @@
 //! What the controller reports on a tier. Follows kstatus, so that GitOps tools read it right.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,12 @@ pub struct IsolationTierStatus {
     /// ```
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<NamespaceProblem>,
+    /// How many namespaces this tier left open of late. It counts towards `--max-unprotected` until it is ten minutes old,
+    /// also for a controller that starts anew.
+    ///
+    /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub releases: Option<RecentReleases>,
 }
 
 impl IsolationTierStatus {
@@ -90,6 +96,26 @@ pub struct NamespaceCounts {
     ///
     /// Example: `0`
     pub failed: i64,
+}
+
+/// Namespaces that a tier left open within ten minutes before `latestTime`, without a confirmation.
+///
+/// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentReleases {
+    /// Open for ingress.
+    ///
+    /// Example: `3`
+    pub ingress: i64,
+    /// Open for egress.
+    ///
+    /// Example: `3`
+    pub egress: i64,
+    /// When the last of them was released.
+    ///
+    /// Example: `2026-11-25T18:20:00Z`
+    pub latest_time: Time,
 }
 
 /// One thing to look at, with its fix.

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::cluster_args::ClusterArgs;
 use super::duration::parse_duration_in;
 use crate::controller::{self, Candidacy, LeaseSettings, LeaseSettingsError, Options, RunError};
+use crate::policy::brake::MaxUnprotected;
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 
 /// The flags of `cofferdam run`; each also reads `COFFERDAM_<FLAG>`.
@@ -29,6 +30,10 @@ pub struct RunArgs {
     concurrency: u16,
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Namespaces that may lose the isolation of a direction within 10 minutes without a confirmation: a number, or a
+    /// percentage of those isolated in it (at least one namespace)
+    #[arg(long, env = "COFFERDAM_MAX_UNPROTECTED", value_name = "N|N%", default_value_t)]
+    max_unprotected: MaxUnprotected,
     /// Every namespace is planned again this often, whether or not something is known to have happened
     #[arg(long, env = "COFFERDAM_AUDIT_INTERVAL", value_name = "DURATION", default_value = "10m", value_parser = parse_audit_interval)]
     audit_interval: Duration,
@@ -100,6 +105,7 @@ impl RunArgs {
             exemptions: self.cluster.exemptions(),
             dns_service: self.cluster.dns.service.clone(),
             concurrency: self.concurrency.into(),
+            max_unprotected: self.max_unprotected,
             audit_interval: self.audit_interval,
             relist_interval: self.relist_interval,
             metrics_max_namespaces: usize::try_from(self.metrics_max_namespaces).unwrap_or(usize::MAX),

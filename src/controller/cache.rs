@@ -1,5 +1,6 @@
 //! Everything that was watched, and what can be asked of it.
 
+mod census;
 mod events;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,13 +10,14 @@ use std::time::Instant;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use tokio::sync::watch;
 
+use self::census::ToCount;
 pub(super) use self::events::NamespaceNews;
 use super::fact_sources::FactSources;
 use super::foreign_policies::ForeignPolicies;
 use super::policy_index::PolicyIndex;
 use crate::policy::{
     Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RenderedPolicy,
-    World, assign,
+    TierIdentity, World, assign,
 };
 
 /// What is watched, each with a cache of its own.
@@ -50,6 +52,8 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct State {
     world: Arc<World>,
+    /// Of which namespaces something changed that may bring a release about, since that was last asked.
+    to_count: ToCount,
     tiers: BTreeMap<String, KnownTier>,
     /// Whether the definition of tiers is gone or going: then every tier goes with it.
     definition_ends: bool,
@@ -69,6 +73,10 @@ pub(super) struct KnownTier {
     pub(super) parsed: ParsedTier,
     /// The status as it stands, unparsed: it may be of an older schema.
     pub(super) status: serde_json::Value,
+    /// Its finalizers, ours and others'.
+    pub(super) finalizers: Vec<String>,
+    /// The revision that this is.
+    pub(super) resource_version: String,
 }
 
 #[derive(Debug)]
@@ -124,6 +132,7 @@ impl Cache {
     pub(super) fn new(exemptions: Exemptions, dns_service: (String, String)) -> Self {
         let state = State {
             world: Arc::new(World::new([], Facts::unread(), exemptions)),
+            to_count: ToCount::Everything,
             tiers: BTreeMap::new(),
             definition_ends: false,
             ending: None,
@@ -171,6 +180,18 @@ impl Cache {
     /// A tier as the watch shows it.
     pub(super) fn tier(&self, name: &str) -> Option<KnownTier> {
         self.state().tiers.get(name).cloned()
+    }
+
+    /// Every tier as the watch shows it, the terminating ones too.
+    pub(super) fn tiers(&self) -> Vec<KnownTier> {
+        self.state().tiers.values().cloned().collect()
+    }
+
+    /// Who has that uid, if it is there.
+    pub(super) fn tier_of_uid(&self, uid: &str) -> Option<Arc<TierIdentity>> {
+        let state = self.state();
+        let mut identities = state.tiers.values().map(|known| known.parsed.identity());
+        identities.find(|identity| *identity.uid == *uid).map(Arc::clone)
     }
 
     /// Every namespace.
@@ -294,7 +315,9 @@ impl Cache {
     /// A write of `rendered`, or a read of ours, returned this object.
     pub(super) fn written(&self, namespace: &str, policy: NetworkPolicy, rendered: Option<&RenderedPolicy>) {
         if let Some((name, policy)) = ObservedPolicy::read_expecting(policy, rendered) {
-            self.state().policies.written(namespace, name, policy);
+            let mut state = self.state();
+            state.to_count.add(namespace);
+            state.policies.written(namespace, name, policy);
         }
     }
 

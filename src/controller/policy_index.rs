@@ -46,6 +46,14 @@ impl PolicyIndex {
             .any(|(name, _)| name.is_base())
     }
 
+    /// The base policies of a namespace, where they stand.
+    pub(super) fn bases(&self, namespace: &str) -> impl Iterator<Item = (&PolicyName, &ObservedPolicy)> {
+        let policies = self.namespaces.get(namespace).into_iter().flatten();
+        policies
+            .filter(|(name, _)| name.is_base())
+            .map(|(name, policy)| (name, policy))
+    }
+
     /// The policies of a namespace, where they stand.
     pub(super) fn policies(&self, namespace: &str) -> impl Iterator<Item = &ObservedPolicy> {
         let policies = self.namespaces.get(namespace).into_iter().flatten();

@@ -8,6 +8,7 @@ use kube::Client;
 
 use super::apply::Writer;
 use super::audit::Audit;
+use super::brake::{HELD_LOOK, ReleaseBrake, Ruling};
 use super::cache::Cache;
 use super::confirm::plan_from_consistent_read;
 use super::error::WriteError;
@@ -17,6 +18,7 @@ use super::queue::Class;
 use super::report::Reporter;
 use super::visit::Visit;
 use super::work::Ticket;
+use crate::api::Direction;
 use crate::policy::Plan;
 use crate::policy::attribution::explain;
 use crate::policy::contest::next_look;
@@ -29,6 +31,7 @@ pub(super) struct Reconciler {
     pub(super) cache: Arc<Cache>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) audit: Arc<Audit>,
+    pub(super) brake: Arc<ReleaseBrake>,
     pub(super) writer: Writer,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
@@ -73,11 +76,17 @@ impl Reconciler {
         if visit.waits_for_its_tier() {
             return ticket.succeeded();
         }
-        let (plan, confirmation) = self.confirm(&visit, visit.plan(self.began.elapsed())).await;
+        let mut plan = visit.plan(self.began.elapsed());
+        let mut ruling = self.brake.rule(&visit, &mut plan);
+        let (plan, confirmation) = self.confirm(&visit, plan, &mut ruling).await;
         let writes = self
             .writer
             .apply(&self.cache, &view.namespace, &plan, confirmation.holds_until);
         let outcome = confirmation.in_outcome(writes.await);
+        self.brake.made(&ruling, &plan, &outcome.committed);
+        if ruling.holds {
+            ticket.look_again(Class::Change, Instant::now() + HELD_LOOK);
+        }
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
         self.remember(&visit, &plan, &outcome, &ticket);
         self.audit.planned(ticket.key(), started);
@@ -91,35 +100,36 @@ impl Reconciler {
         ticket.succeeded();
     }
 
-    /// Where a direction would be opened, keeps only the removals that a consistent read confirms.
-    async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan) -> (Plan, Confirmation) {
-        let holds_until = Instant::now() + CONFIRMATION_HOLDS;
-        if !plan.opens_a_direction() {
-            return (
-                plan,
-                Confirmation {
-                    all_confirmed: true,
-                    failure: None,
-                    holds_until,
-                },
-            );
+    /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read confirms.
+    async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, Confirmation) {
+        let not_written = self.brake.write_down(&self.client, &ruling.grants).await.err();
+        if not_written.is_some() {
+            plan.brake(&Direction::ALL.into());
         }
-        let what = format!("the read that confirms a release of {}", visit.view.namespace.name);
-        let (confirmed, failure) =
-            match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
-                Ok(confirmed) => (confirmed.unwrap_or_default(), None),
-                Err(error) => match WriteError::of(error, &what) {
-                    WriteError::Failed(failure) => (Plan::default(), Some(failure)),
-                    WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
-                },
-            };
-        let all_confirmed = plan.keep_confirmed_removals(&confirmed);
-        let confirmation = Confirmation {
-            all_confirmed,
-            failure,
-            holds_until,
+        let mut confirmation = Confirmation {
+            all_confirmed: true,
+            failure: not_written,
+            holds_until: Instant::now() + CONFIRMATION_HOLDS,
         };
+        if plan.opens_a_direction() {
+            let (confirmed, failure) = self.plan_anew(visit).await;
+            confirmation.all_confirmed = plan.keep_confirmed_removals(&confirmed);
+            confirmation.failure = confirmation.failure.or(failure);
+        }
+        self.brake.keep_confirmed(ruling, &plan);
         (plan, confirmation)
+    }
+
+    /// Plans from a consistent read; without an answer there is nothing to be done.
+    async fn plan_anew(&self, visit: &Visit<'_>) -> (Plan, Option<Failure>) {
+        let what = format!("the read that confirms a release of {}", visit.view.namespace.name);
+        match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
+            Ok(confirmed) => (confirmed.unwrap_or_default(), None),
+            Err(error) => match WriteError::of(error, &what) {
+                WriteError::Failed(failure) => (Plan::default(), Some(failure)),
+                WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
+            },
+        }
     }
 
     /// Counts and announces what was found and done. Comes after the writes: explaining never delays a heal.

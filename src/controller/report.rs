@@ -1,6 +1,7 @@
 //! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,18 +12,21 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use super::brake::ReleaseBrake;
 use super::cache::{Cache, KnownTier, Watched};
 use super::client::within_deadline;
 use super::error::WriteError;
 use super::events::Events;
+use super::handover::Handover;
 use super::ledger::Ledger;
 use super::readable::Readable;
 use super::widening_ledger::WideningLedger;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::api::{IsolationTier, IsolationTierStatus};
-use crate::policy::status::{stalls_at, tier_status};
+use crate::policy::brake::Held;
+use crate::policy::status::{departing_status, stalls_at, tier_status};
 use crate::policy::tally::{Tally, tally};
-use crate::policy::{RankedTier, World, words};
+use crate::policy::{ParsedTier, RankedTier, TierIdentity, World, words};
 use crate::telemetry::gauges::{
     ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
 };
@@ -39,15 +43,28 @@ pub(super) struct Reporter {
     cache: Arc<Cache>,
     ledger: Arc<Ledger>,
     widenings: Arc<WideningLedger>,
+    brake: Arc<ReleaseBrake>,
+    handover: Handover,
     changed: Notify,
 }
 
 impl Reporter {
-    pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>, widenings: Arc<WideningLedger>) -> Self {
+    pub(super) fn new(
+        cache: Arc<Cache>,
+        ledger: Arc<Ledger>,
+        widenings: Arc<WideningLedger>,
+        brake: Arc<ReleaseBrake>,
+    ) -> Self {
+        let handover = Handover {
+            cache: Arc::clone(&cache),
+            ledger: Arc::clone(&ledger),
+        };
         Self {
             cache,
             ledger,
             widenings,
+            brake,
+            handover,
             changed: Notify::new(),
         }
     }
@@ -65,6 +82,9 @@ impl Reporter {
                 Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
                 None => self.changed.notified().await,
             }
+            if !self.handover.settle(&client, &metrics).await {
+                self.look();
+            }
             next_look = self.report(&client, &events, &metrics).await;
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
@@ -75,6 +95,7 @@ impl Reporter {
         let (world, tally) = self.tally();
         let now = Timestamp::now();
         let mut next_look = None;
+        self.report_departing(client, events, metrics, &world).await;
         for ranked in world.tiers() {
             let Some(known) = self.cache.tier(&ranked.tier.identity().name) else {
                 continue;
@@ -91,7 +112,14 @@ impl Reporter {
             }
             if before.as_ref() != Some(&status)
                 && !self
-                    .write(client, events, metrics, ranked, before.as_ref(), &status)
+                    .write(
+                        client,
+                        events,
+                        metrics,
+                        ranked.tier.identity(),
+                        before.as_ref(),
+                        &status,
+                    )
                     .await
             {
                 // It is tried again with the next look, which this asks for.
@@ -101,17 +129,38 @@ impl Reporter {
         next_look
     }
 
+    /// Says of each tier that takes its policies along what is still to be done.
+    async fn report_departing(&self, client: &Client, events: &Events, metrics: &Metrics, world: &World) {
+        let held = self.brake.held();
+        for tier in world.departing() {
+            let identity = tier.identity();
+            let Some(known) = self.cache.tier(&identity.name).filter(KnownTier::is_held) else {
+                continue;
+            };
+            let before = IsolationTierStatus::deserialize(&known.status).ok();
+            let outstanding = self.handover.outstanding(&known);
+            let held = held.get(&identity.uid);
+            let status = departing_status(identity, outstanding, held, before.as_ref(), Timestamp::now());
+            if before.as_ref() != Some(&status)
+                && !self
+                    .write(client, events, metrics, identity, before.as_ref(), &status)
+                    .await
+            {
+                self.look();
+            }
+        }
+    }
+
     async fn write(
         &self,
         client: &Client,
         events: &Events,
         metrics: &Metrics,
-        ranked: &RankedTier,
+        identity: &TierIdentity,
         before: Option<&IsolationTierStatus>,
         status: &IsolationTierStatus,
     ) -> bool {
         let started = std::time::Instant::now();
-        let identity = ranked.tier.identity();
         let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
         // The uid makes sure that the status of a tier does not land on its successor of the same name.
         let patch = json!({
@@ -126,7 +175,7 @@ impl Reporter {
         };
         let result = match within_deadline(api.patch_status(&identity.name, &parameters, &Patch::Merge(patch))).await {
             Ok(_) => {
-                announce(events, ranked, before, status);
+                announce(events, identity, before, status);
                 ReconcileResult::Success
             }
             Err(error) => match WriteError::of(error, &format!("status of IsolationTier {}", identity.name)) {
@@ -152,7 +201,8 @@ impl Reporter {
             let record = records.get(&namespace.name).map(Arc::as_ref);
             (&**namespace, record, summaries.get(&namespace.name).map(Arc::as_ref))
         });
-        let tally = tally(&world, known);
+        let mut tally = tally(&world, known);
+        tally.hold(&world, &self.brake.held());
         (world, tally)
     }
 
@@ -170,6 +220,8 @@ impl Reporter {
             let known = self.cache.tier(&ranked.tier.identity().name)?;
             Some(tier_gauges(ranked, &tally, &status_of(ranked, &tally, &known, now).1))
         });
+        let held = self.brake.held();
+        let departing = world.departing().iter().map(|tier| departing_gauges(tier, &held));
         let drifted = tally.tiers.iter().flat_map(|(tier, tally)| {
             tally.drifted.iter().map(|(namespace, kind)| DriftedNamespace {
                 tier: tier.to_string(),
@@ -179,7 +231,7 @@ impl Reporter {
         });
         let (retained_policies, retained) = self.cache.retained(&world);
         Some(GaugeSnapshot {
-            tiers: tiers.collect(),
+            tiers: tiers.chain(departing).collect(),
             retained_policies,
             namespaces: NamespaceTotals {
                 governed: tally.governed,
@@ -229,13 +281,27 @@ fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
     })
 }
 
-fn announce(events: &Events, ranked: &RankedTier, before: Option<&IsolationTierStatus>, status: &IsolationTierStatus) {
+fn announce(events: &Events, tier: &TierIdentity, before: Option<&IsolationTierStatus>, status: &IsolationTierStatus) {
     let before = before.and_then(|status| status.condition(words::READY));
     if let Some(now) = status.condition(words::READY)
         && before.is_none_or(|before| (&before.status, &before.reason) != (&now.status, &now.reason))
         && now.status != "Unknown"
     {
-        events.condition_changed(ranked.tier.identity(), now.status == "True", &now.reason, &now.message);
+        events.condition_changed(tier, now.status == "True", &now.reason, &now.message);
+    }
+}
+
+fn departing_gauges(tier: &ParsedTier, held: &BTreeMap<Arc<str>, Held>) -> TierGauges {
+    let identity = tier.identity();
+    TierGauges {
+        tier: identity.name.to_string(),
+        conditions: TierConditions {
+            ready: ConditionStatus::parse("False"),
+            reconciling: !held.contains_key(&identity.uid),
+            stalled: held.contains_key(&identity.uid),
+        },
+        held_releases: held.get(&identity.uid).map_or(0, |held| held.releases.len() as u64),
+        ..TierGauges::default()
     }
 }
 
@@ -258,6 +324,7 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
         },
         contested: own.contested,
         widening: own.widening,
+        held_releases: own.held.map_or(0, |held| held.releases.len() as u64),
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::cache::View;
+use crate::policy::brake::Release;
 use crate::policy::contest::{Contest, contests_after};
 use crate::policy::plan::{plan_assigned, plan_governed};
 use crate::policy::record::{Outcome, Shadow};
@@ -55,6 +56,11 @@ impl<'view> Visit<'view> {
             plan.hold(&record.contests, now);
         }
         plan
+    }
+
+    /// The directions that the plan opens.
+    pub(super) fn releases(&self, plan: &Plan) -> Vec<Release> {
+        plan.releases(&self.view.world, &self.assignment, &self.view.namespace)
     }
 
     /// For how long a drift that an earlier visit saw is not healed.

@@ -75,6 +75,7 @@ pub fn written_by_marks(observed: &ObservedPolicy, namespace_uid: &str) -> Optio
         generation: 0,
         created: None,
         terminating: false,
+        confirmed: None,
     };
     Some(Written {
         spec,

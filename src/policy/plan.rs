@@ -87,6 +87,8 @@ pub struct Removal {
     pub resource_version: Box<str>,
     /// Why.
     pub cause: Cause,
+    /// The tier that isolated the direction until now; `None` for extras, and for what was never ours.
+    pub releases_from: Option<Arc<TierIdentity>>,
 }
 
 /// How many policies a plan creates, replaces and deletes.
@@ -127,7 +129,7 @@ pub fn plan_assigned(
     match assignment.governor {
         Governor::Exempt | Governor::Terminating | Governor::ObserveOnly => Plan::default(),
         Governor::Nobody => Plan {
-            removals: left_behind(world, observed),
+            removals: left_behind(world, namespace, observed),
             ..Plan::default()
         },
         Governor::Tier(governor) => plan_governed(world, governor, namespace, observed, record),
@@ -221,22 +223,29 @@ impl Action {
 }
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
-/// longer selects it. Those of deleted tiers are retained, and those of a tier that does not parse stay until
-/// it does.
-fn left_behind(world: &World, observed: &ObservedPolicies) -> Vec<Removal> {
-    let left = observed.iter().filter(|(_, live)| {
-        let owner = world.agreed_owner(&live.marks).map(|owner| &owner.tier);
-        !live.deleting && matches!(owner, Some(ParsedTier::Whole(_)))
-    });
-    left.map(|(name, live)| removal(name, live, Cause::Pending)).collect()
+/// longer selects it, or one that takes its policies along when it is deleted. Those of other deleted tiers are
+/// retained, and those of a tier that does not parse stay until it does.
+fn left_behind(world: &World, namespace: &Namespace, observed: &ObservedPolicies) -> Vec<Removal> {
+    let left = observed.iter().filter(|(_, live)| !live.deleting);
+    left.filter_map(|(name, live)| {
+        let owner = match world.agreed_owner(&live.marks).map(|owner| &owner.tier) {
+            Some(ParsedTier::Whole(tier)) => &tier.identity,
+            Some(ParsedTier::Broken(_)) => return None,
+            None => world.departing_owner(namespace, &live.marks)?,
+        };
+        Some(removal(name, live, Cause::Pending, Some(owner)))
+    })
+    .collect()
 }
 
-fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause) -> Removal {
+/// `from` is the tier that it was written for, if it was ours.
+fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause, from: Option<&Arc<TierIdentity>>) -> Removal {
     Removal {
         name: name.clone(),
         uid: live.uid.clone(),
         resource_version: live.resource_version.clone(),
         cause,
+        releases_from: from.filter(|_| name.is_base()).map(Arc::clone),
     }
 }
 
@@ -260,7 +269,8 @@ impl Plan {
             Cause::Drift(DriftKind::Surplus)
         };
         if !live.deleting {
-            self.removals.push(removal(name, live, cause));
+            let from = written.map(|written| &written.tier);
+            self.removals.push(removal(name, live, cause, from));
             return;
         }
         // A finalizer can hold it for ever, and it has its effect as long as it stands.

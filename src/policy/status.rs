@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::brake::Held;
 use super::tally::{MAX_PROBLEMS, TierTally};
-use super::{ParsedTier, RankedTier, Unresolved, words};
-use crate::api::{IsolationTierStatus, NamespaceProblem};
+use super::{ParsedTier, RankedTier, TierIdentity, Unresolved, words};
+use crate::api::{IsolationTierStatus, NamespaceCounts, NamespaceProblem};
 
 /// How long an allowance may stay unresolved before the tier is stalled: a DNS rollout takes less.
 pub const STALLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -25,33 +26,46 @@ pub fn tier_status(
     problems.truncate(MAX_PROBLEMS);
     let generation = ranked.tier.identity().generation;
     let verdict = Verdict::of(ranked, tally, previous, now);
-    let conditions = [
-        (words::READY, Some((verdict.ready, verdict.reason))),
-        (words::RECONCILING, verdict.reconciling.map(|reason| ("True", reason))),
-        (words::STALLED, verdict.stalled.then_some(("True", verdict.reason))),
-    ];
-    let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
-        let (status, reason) = status_and_reason?;
-        let before = previous.and_then(|previous| previous.condition(type_));
-        // From the moment that it is unresolved on it is told when that is stalled, whatever was wrong before.
-        let as_long = |condition: &&Condition| {
-            condition.reason == reason || ![condition.reason.as_str(), reason].contains(&words::ALLOWANCE_UNRESOLVED)
-        };
-        let same = before.filter(|condition| condition.status == status).filter(as_long);
-        Some(Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: verdict.message.clone(),
-            observed_generation: Some(generation),
-            last_transition_time: same.map_or(Time(to_the_second(now)), |same| same.last_transition_time.clone()),
-        })
-    });
     IsolationTierStatus {
         observed_generation: generation,
-        conditions: conditions.collect(),
+        conditions: verdict.conditions(generation, previous, now),
         namespaces: Some(tally.namespaces),
         problems,
+        releases: previous.and_then(|previous| previous.releases.clone()),
+    }
+}
+
+/// What is said of a tier that takes its policies along while it is deleted: in how many namespaces something is still
+/// to be done, and what of that is held.
+pub fn departing_status(
+    tier: &TierIdentity,
+    outstanding: usize,
+    held: Option<&Held>,
+    previous: Option<&IsolationTierStatus>,
+    now: Timestamp,
+) -> IsolationTierStatus {
+    let message = format!(
+        "deleted with deletionPolicy Remove: {} to be handed over to another tier or released; with deletionPolicy Retain \
+         its policies would stay",
+        namespaces(i64::try_from(outstanding).unwrap_or(i64::MAX))
+    );
+    let verdict = Verdict {
+        ready: "False",
+        reason: if held.is_some() {
+            words::HELD
+        } else {
+            words::HANDING_OVER
+        },
+        message: held.map_or(message, |held| held.in_words(&tier.name)),
+        reconciling: held.is_none().then_some(words::HANDING_OVER),
+        stalled: held.is_some(),
+    };
+    IsolationTierStatus {
+        observed_generation: tier.generation,
+        conditions: verdict.conditions(tier.generation, previous, now),
+        namespaces: Some(NamespaceCounts::default()),
+        problems: Vec::new(),
+        releases: previous.and_then(|previous| previous.releases.clone()),
     }
 }
 
@@ -98,6 +112,33 @@ struct Verdict {
 }
 
 impl Verdict {
+    fn conditions(self, generation: i64, previous: Option<&IsolationTierStatus>, now: Timestamp) -> Vec<Condition> {
+        let conditions = [
+            (words::READY, Some((self.ready, self.reason))),
+            (words::RECONCILING, self.reconciling.map(|reason| ("True", reason))),
+            (words::STALLED, self.stalled.then_some(("True", self.reason))),
+        ];
+        let conditions = conditions.into_iter().filter_map(|(type_, status_and_reason)| {
+            let (status, reason) = status_and_reason?;
+            let before = previous.and_then(|previous| previous.condition(type_));
+            // From the moment that it is unresolved on it is told when that is stalled, whatever was wrong before.
+            let as_long = |condition: &&Condition| {
+                condition.reason == reason
+                    || ![condition.reason.as_str(), reason].contains(&words::ALLOWANCE_UNRESOLVED)
+            };
+            let same = before.filter(|condition| condition.status == status).filter(as_long);
+            Some(Condition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+                reason: reason.to_owned(),
+                message: self.message.clone(),
+                observed_generation: Some(generation),
+                last_transition_time: same.map_or(Time(to_the_second(now)), |same| same.last_transition_time.clone()),
+            })
+        });
+        conditions.collect()
+    }
+
     fn of(ranked: &RankedTier, tally: &TierTally, previous: Option<&IsolationTierStatus>, now: Timestamp) -> Self {
         let counts = &tally.namespaces;
         let bad = |reason, message, reconciling: Option<&'static str>| Self {
@@ -110,6 +151,9 @@ impl Verdict {
         if let ParsedTier::Broken(tier) = &ranked.tier {
             let problems: Vec<_> = tier.problems.iter().map(ToString::to_string).collect();
             return bad(words::INVALID_SPEC, bounded(problems.join("; ")), None);
+        }
+        if let Some(held) = &tally.held {
+            return bad(words::HELD, held.in_words(&ranked.tier.identity().name), None);
         }
         let enforces_somewhere =
             !ranked.tier.is_observe() && counts.protected + counts.pending + counts.drifted + counts.failed > 0;

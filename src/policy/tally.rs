@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
+use super::brake::Held;
 use super::plan::ChangeCounts;
 use super::status::bounded;
 use super::widening::{PoliciesBySeverity, Severity, WideningSummary};
@@ -36,6 +37,8 @@ pub struct TierTally {
     pub drift_oldest: Option<Timestamp>,
     /// Namespaces of which this process knows nothing yet: what is said without them is preliminary.
     pub unplanned: u64,
+    /// Releases that wait for a confirmation.
+    pub held: Option<Held>,
     /// What to look at.
     pub problems: Vec<NamespaceProblem>,
     /// Other people's policies that allow what the tier does not, as far as they are audited.
@@ -89,6 +92,15 @@ pub fn tally<'a>(world: &World, namespaces: impl IntoIterator<Item = KnownOfName
 }
 
 impl Tally {
+    /// Adds what the brake holds, by the uid of the tier.
+    pub fn hold(&mut self, world: &World, held: &BTreeMap<Arc<str>, Held>) {
+        for ranked in world.tiers() {
+            if let Some(held) = held.get(&ranked.tier.identity().uid) {
+                self.tier(ranked).held = Some(held.clone());
+            }
+        }
+    }
+
     fn count(
         &mut self,
         world: &World,

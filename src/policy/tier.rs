@@ -16,14 +16,16 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::Selector;
+use kube::core::{Selector, SelectorExt};
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use allowance::{Allowance, Block, PodPeer, Port, PortTarget, Traffic};
 pub use unknown_fields::unknown_fields;
 
-use crate::api::{Direction, ForeignPolicies, IsolationTierSpec, Mode};
+use super::Namespace;
+use crate::api::names::CONFIRM_ANNOTATION;
+use crate::api::{DeletionPolicy, Direction, ForeignPolicies, IsolationTierSpec, Mode};
 
 const PRECEDENCES: RangeInclusive<i32> = 0..=1000;
 
@@ -40,6 +42,8 @@ pub struct TierIdentity {
     pub created: Option<Timestamp>,
     /// Whether it is being deleted: such a tier governs nothing and owns nothing.
     pub terminating: bool,
+    /// The annotation `cofferdam.dev/confirm`: the held releases that are meant.
+    pub confirmed: Option<Arc<str>>,
 }
 
 /// A tier that everything after the parse can rely on.
@@ -57,6 +61,8 @@ pub struct Tier {
     pub allow: Vec<Allowance>,
     /// What it says of other people's policies.
     pub foreign_policies: ForeignPolicies,
+    /// What becomes of its policies when it is deleted.
+    pub deletion_policy: DeletionPolicy,
 }
 
 /// Which namespaces a tier selects and how it ranks among those that select the same.
@@ -81,6 +87,8 @@ pub struct BrokenTier {
     pub isolate: BTreeSet<Direction>,
     /// What it says of other people's policies; where that does not parse, they are reported.
     pub foreign_policies: ForeignPolicies,
+    /// What becomes of its policies when it is deleted; they stay where that does not parse.
+    pub deletion_policy: DeletionPolicy,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -127,6 +135,11 @@ impl TierIdentity {
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             terminating: metadata.deletion_timestamp.is_some(),
+            confirmed: metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(CONFIRM_ANNOTATION))
+                .map(|digest| digest.as_str().into()),
         }
     }
 }
@@ -147,6 +160,7 @@ impl ParsedTier {
                     .ok()
                     .flatten()
                     .unwrap_or_default(),
+                deletion_policy: DeletionPolicy::deserialize(field(spec, "deletionPolicy")).unwrap_or_default(),
                 problems,
             }),
         }
@@ -175,6 +189,14 @@ impl ParsedTier {
             Self::Broken(tier) => tier.mode,
         };
         mode == Some(Mode::Observe)
+    }
+
+    /// What becomes of its policies when it is deleted.
+    pub fn deletion_policy(&self) -> DeletionPolicy {
+        match self {
+            Self::Whole(tier) => tier.deletion_policy,
+            Self::Broken(tier) => tier.deletion_policy,
+        }
     }
 
     /// The directions that it closes.
@@ -226,6 +248,7 @@ impl Tier {
                 isolate: directions(spec.isolate),
                 allow,
                 foreign_policies: spec.foreign_policies.unwrap_or_default(),
+                deletion_policy: spec.deletion_policy.unwrap_or_default(),
             }),
             _ => Err(problems),
         }
@@ -233,6 +256,11 @@ impl Tier {
 }
 
 impl Claim {
+    /// Whether it selects the namespace.
+    pub fn selects(&self, namespace: &Namespace) -> bool {
+        self.selector.matches(&namespace.labels)
+    }
+
     fn parse(selector: &Value, precedence: &Value) -> Option<Self> {
         let parsed = crate::api::LabelSelector::deserialize(selector).ok()?;
         let mut problems = Vec::new();

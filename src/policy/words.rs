@@ -22,6 +22,10 @@ pub const POLICY_TOO_LARGE: &str = "PolicyTooLarge";
 pub const ALLOWANCE_HAS_NO_EFFECT: &str = "AllowanceHasNoEffect";
 /// Two Enforce tiers of one precedence select a namespace.
 pub const PRECEDENCE_TIE: &str = "PrecedenceTie";
+/// More would be opened at once than the brake lets pass without a confirmation.
+pub const HELD: &str = "Held";
+/// The tier is being deleted: its namespaces are handed over, and released where nobody takes them.
+pub const HANDING_OVER: &str = "HandingOver";
 /// Somebody changed what we wrote, and it is not healed yet.
 pub const DRIFTED: &str = "Drifted";
 /// Somebody undoes what we write as often as we write it.

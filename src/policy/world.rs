@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::observed::Marks;
 use super::render::render;
-use super::{Exemptions, Facts, ParsedTier, Rendered};
+use super::{Exemptions, Facts, Namespace, ParsedTier, Rendered, TierIdentity};
+use crate::api::DeletionPolicy;
 
 /// The live tiers, ranked and rendered against the facts, and the exemptions.
 ///
@@ -15,6 +16,8 @@ use super::{Exemptions, Facts, ParsedTier, Rendered};
 pub struct World {
     /// Highest rank first.
     tiers: Vec<RankedTier>,
+    /// Tiers that are being deleted and whose policies go with them, where no other tier takes over.
+    departing: Vec<ParsedTier>,
     live_uids: BTreeSet<Arc<str>>,
     exemptions: Exemptions,
     facts: Facts,
@@ -30,10 +33,12 @@ pub struct RankedTier {
 }
 
 impl World {
-    /// Ranks and renders. Terminating tiers are left out: they govern nothing and own nothing.
+    /// Ranks and renders. Terminating tiers govern nothing and own nothing.
     pub fn new(tiers: impl IntoIterator<Item = ParsedTier>, facts: Facts, exemptions: Exemptions) -> Self {
-        let live = tiers.into_iter().filter(|tier| !tier.identity().terminating);
+        let (terminating, live): (Vec<_>, Vec<_>) = tiers.into_iter().partition(|tier| tier.identity().terminating);
+        let removes = |tier: &ParsedTier| tier.deletion_policy() == DeletionPolicy::Remove;
         let mut tiers: Vec<_> = live
+            .into_iter()
             .map(|tier| RankedTier {
                 rendered: Arc::new(render(&tier, &facts)),
                 tier,
@@ -46,6 +51,7 @@ impl World {
             .collect();
         Self {
             tiers,
+            departing: terminating.into_iter().filter(removes).collect(),
             live_uids,
             exemptions,
             facts,
@@ -55,6 +61,36 @@ impl World {
     /// The tiers, highest rank first.
     pub fn tiers(&self) -> &[RankedTier] {
         &self.tiers
+    }
+
+    /// The tiers that are being deleted with `deletionPolicy: Remove`.
+    pub fn departing(&self) -> &[ParsedTier] {
+        &self.departing
+    }
+
+    /// The departing tier that a policy was written for, where nobody governs `namespace`.
+    ///
+    /// The garbage collector strips the reference to a tier that is deleted with another cascade than background. Then it
+    /// counts as that tier's if the tier selects the namespace: had it been of an earlier tier of the name, this one would
+    /// have taken it over.
+    pub fn departing_owner(&self, namespace: &Namespace, marks: &Marks) -> Option<&Arc<TierIdentity>> {
+        let owner = self.departing.iter().find(|tier| {
+            let identity = tier.identity();
+            let labelled = marks.managed_by && marks.tier.as_deref() == Some(&*identity.name);
+            let selects = |tier: &ParsedTier| {
+                let selected = tier.claim().is_some_and(|claim| claim.selects(namespace));
+                selected && !tier.is_observe()
+            };
+            let stripped = || {
+                let whole = marks.rendered.is_some() && !marks.strange_owners;
+                whole && marks.namespace_owner.as_deref() == Some(&*namespace.uid) && selects(tier)
+            };
+            match &marks.tier_owner {
+                Some(_) => labelled && marks.agreed_owner() == Some(&*identity.uid),
+                None => labelled && stripped(),
+            }
+        });
+        owner.map(ParsedTier::identity)
     }
 
     /// Whether a tier of that uid exists and is not being deleted.
@@ -68,6 +104,11 @@ impl World {
         let uid = marks.agreed_owner()?;
         let owner = self.tiers.iter().find(|ranked| *ranked.tier.identity().uid == *uid)?;
         (marks.tier.as_deref() == Some(&*owner.tier.identity().name)).then_some(owner)
+    }
+
+    /// Whether a tier of that uid is being deleted and takes its policies along.
+    pub fn is_departing(&self, tier_uid: &str) -> bool {
+        self.departing.iter().any(|tier| *tier.identity().uid == *tier_uid)
     }
 
     /// Namespaces that are never touched.

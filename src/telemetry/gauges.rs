@@ -47,6 +47,8 @@ pub struct TierGauges {
     pub contested: u64,
     /// Other people's policies that allow what it does not.
     pub widening: PoliciesBySeverity,
+    /// Releases from it that wait for a confirmation: a direction of a namespace each.
+    pub held_releases: u64,
     /// Since when its oldest drift is not healed.
     pub drift_oldest: Option<SystemTime>,
 }

@@ -247,7 +247,8 @@ async fn start() -> OwnControlPlane {
     control_plane
 }
 
-async fn weaken_the_schema(control_plane: &ControlPlane) {
+/// Has the API server store tiers that it would refuse.
+pub async fn weaken_the_schema(control_plane: &ControlPlane) {
     const CRD: &str = "isolationtiers.cofferdam.dev";
     let definition = control_plane
         .kubectl(&["get", "customresourcedefinition", CRD, "--output=json"])

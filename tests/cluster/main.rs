@@ -5,6 +5,7 @@
 
 mod assignment;
 mod attack;
+mod brake;
 mod broken_tier;
 mod contested;
 mod converge;
@@ -15,6 +16,7 @@ mod facts;
 mod failure;
 mod faults;
 mod gauges;
+mod handover;
 mod harness;
 mod harness_itself;
 mod installation;

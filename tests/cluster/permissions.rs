@@ -55,6 +55,14 @@ async fn the_shipped_roles_grant_what_is_used_and_nothing_else() {
     })
     .await;
 
+    // A tier that takes its policies along has a finalizer.
+    apply_tier(
+        &governed.admin,
+        "going",
+        &selecting("nobody", "mode: Enforce\ndeletionPolicy: Remove\n"),
+    )
+    .await;
+
     crate::harness::eventually("every verb is used", PATIENCE, || async {
         let unused = unused_verbs(&control_plane).await;
         if unused.is_empty() {

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kube::api::PropagationPolicy;
+
 use crate::harness::scenario_namespaces::create_namespace;
+use crate::harness::scenario_tiers::{apply_tier, delete_tier, selecting};
 use crate::harness::server_processes::binary;
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, eventually};
 
@@ -125,6 +128,29 @@ async fn install_emergency_and_uninstall_do_what_the_readme_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_tier_leaves_is_cleaned_up_or_removed_with_it_as_the_readme_says() {
+    let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
+    let _controller = Controller::start(&control_plane, &[]).await;
+    let admin = control_plane.admin().await;
+    create_namespace(&admin, "payments", &[("scenario", "payments")]).await;
+    let [clean_up, remove] = blocks_of("### When a tier is deleted").try_into().unwrap();
+    for _ in 0..2 {
+        apply_tier(&admin, "restricted", &selecting("payments", "mode: Enforce\n")).await;
+        wait_for_policies(&control_plane, 2).await;
+        delete_tier(&admin, "restricted", PropagationPolicy::Background).await;
+        let status = type_in(&control_plane, "cofferdam status || true");
+        assert!(status.contains("retained"), "{status}");
+        wait_for_policies(&control_plane, 2).await;
+        type_in(&control_plane, &clean_up);
+        wait_for_policies(&control_plane, 0).await;
+        apply_tier(&admin, "restricted", &selecting("payments", "mode: Enforce\n")).await;
+        wait_for_policies(&control_plane, 2).await;
+        type_in(&control_plane, &remove);
+        wait_for_policies(&control_plane, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_metrics_is_what_is_exported() {
     let controller = Controller::shared().await;
     // A series appears with its first event: the requests of the start are that of the last.
@@ -148,8 +174,17 @@ async fn the_table_of_metrics_is_what_is_exported() {
     let unknown: Vec<_> = exported.difference(&shown).collect();
     assert!(unknown.is_empty(), "exported, and not in README.md: {unknown:?}");
     let absent: Vec<_> = shown.difference(&exported).copied().collect();
-    // Of tiers and of drift: there only while there is one, which another test may have made or not.
-    let of_tiers = ["tier_", "namespace_drift", "drift_", "time_to_protection_seconds"];
+    // Of tiers, of drift and of an audit: there only once there is one, which another test may have made or not.
+    let of_tiers = [
+        "tier_",
+        "namespace_drift",
+        "drift_",
+        "contested_policies",
+        "held_releases",
+        "last_audit_timestamp_seconds",
+        "widening_policies",
+        "time_to_protection_seconds",
+    ];
     let missing: Vec<_> = absent
         .iter()
         .filter(|name| !of_tiers.iter().any(|prefix| name.starts_with(prefix)))

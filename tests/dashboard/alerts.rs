@@ -120,6 +120,7 @@ fn every_alert_that_was_promised_is_there() {
         "DriftNotHealed",
         "NoLeader",
         "ReconcileErrors",
+        "ReleasesHeld",
         "TierNotReady",
         "WideningOpen",
     ];

@@ -72,6 +72,7 @@ pub fn adopting_by_label(
             uid: live.uid.clone(),
             resource_version: live.resource_version.clone(),
             cause: Cause::Pending,
+            releases_from: None,
         };
         plan.removals = ours.map(removal).collect();
     }

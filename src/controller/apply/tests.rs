@@ -39,6 +39,7 @@ fn surplus(count: usize) -> Plan {
         uid: "uid".into(),
         resource_version: "1".into(),
         cause: Cause::Pending,
+        releases_from: None,
     };
     Plan {
         removals: (0..count).map(removal).collect(),

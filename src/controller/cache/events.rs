@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::{DynamicObject, PartialObjectMeta, SelectorExt};
+use kube::core::{DynamicObject, PartialObjectMeta};
 
+use super::census::ToCount;
 use super::{Cache, KnownNamespace, KnownTier, State};
+use crate::api::names::HANDOVER_FINALIZER;
 use crate::controller::fact_sources::FactSources;
 use crate::controller::policy_index::OlderThanTheWatch;
 use crate::policy::{Namespace, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World};
@@ -61,6 +63,7 @@ impl Cache {
     ) -> NamespaceNews {
         let namespace = Namespace::from(namespace.metadata);
         let mut state = self.state();
+        state.to_count.add(&namespace.name);
         match state.namespaces.get_mut(&namespace.name) {
             Some(known) if *known.namespace == namespace => NamespaceNews::Nothing,
             Some(known) if known.namespace.uid == namespace.uid => {
@@ -80,7 +83,9 @@ impl Cache {
 
     /// A namespace is gone. Its policies go by their own events: those of a successor may have been shown already.
     pub(in crate::controller) fn namespace_deleted(&self, name: &str) {
-        self.state().namespaces.remove(name);
+        let mut state = self.state();
+        state.to_count.add(name);
+        state.namespaces.remove(name);
     }
 
     /// These are all namespaces: the others are gone. Returns their names.
@@ -93,6 +98,7 @@ impl Cache {
             .cloned()
             .collect();
         for name in &gone {
+            state.to_count.add(name);
             state.namespaces.remove(name);
         }
         gone
@@ -108,17 +114,18 @@ impl Cache {
             return None;
         }
         let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state()
-            .policies
-            .shown(&namespace, name, policy)
-            .then_some(namespace)
+        let mut state = self.state();
+        state.to_count.add(&namespace);
+        state.policies.shown(&namespace, name, policy).then_some(namespace)
     }
 
     /// A policy is gone.
     pub(in crate::controller) fn policy_deleted(&self, policy: NetworkPolicy) -> Option<String> {
         let namespace = policy.metadata.namespace.clone()?;
         let (name, policy) = ObservedPolicy::read(policy)?;
-        self.state()
+        let mut state = self.state();
+        state.to_count.add(&namespace);
+        state
             .policies
             .shown_deleted(&namespace, name, &policy)
             .then_some(namespace)
@@ -141,7 +148,9 @@ impl Cache {
 
     /// The list is complete.
     pub(in crate::controller) fn policies_list_ends(&self) -> Vec<String> {
-        self.state().policies.list_ends()
+        let mut state = self.state();
+        state.to_count = ToCount::Everything;
+        state.policies.list_ends()
     }
 
     /// A list of all policies beside the watch begins, to be asked for from now on.
@@ -205,13 +214,14 @@ impl Cache {
         if changed.is_empty() {
             return Vec::new();
         }
-        let uids: BTreeSet<_> = changed.iter().map(|ranked| &*ranked.tier.identity().uid).collect();
+        state.to_count = ToCount::Everything;
+        let uids: BTreeSet<_> = changed.iter().map(|tier| &*tier.identity().uid).collect();
         let owned = |policy: &ObservedPolicy| policy.marks.agreed_owner().is_some_and(|uid| uids.contains(uid));
         let concerned = |namespace: &Namespace| {
-            changed.iter().any(|ranked| match ranked.tier.claim() {
-                Some(claim) => claim.selector.matches(&namespace.labels),
-                None => true,
-            }) || state.policies.policies(&namespace.name).any(owned)
+            changed
+                .iter()
+                .any(|tier| tier.claim().is_none_or(|claim| claim.selects(namespace)))
+                || state.policies.policies(&namespace.name).any(owned)
         };
         let namespaces = state.namespaces.values().filter(|known| concerned(&known.namespace));
         namespaces.map(|known| known.namespace.name.clone()).collect()
@@ -219,17 +229,24 @@ impl Cache {
 }
 
 impl KnownTier {
+    /// Whether our finalizer is on it.
+    pub(in crate::controller) fn is_held(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == HANDOVER_FINALIZER)
+    }
+
     fn read(tier: &DynamicObject) -> Self {
         let field = |name| tier.data.get(name).cloned().unwrap_or_default();
         Self {
             parsed: ParsedTier::parse(&tier.metadata, &field("spec")),
             status: field("status"),
+            finalizers: tier.metadata.finalizers.clone().unwrap_or_default(),
+            resource_version: tier.metadata.resource_version.clone().unwrap_or_default(),
         }
     }
 }
 
 /// The tiers, as they were and as they are, that differ between two worlds.
-fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier> {
+fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a ParsedTier> {
     let differs = |ranked: &RankedTier, other: &World| {
         let same = other
             .tiers()
@@ -238,6 +255,10 @@ fn changed_tiers<'a>(before: &'a World, after: &'a World) -> Vec<&'a RankedTier>
         same.is_none_or(|same| same.tier != ranked.tier || same.rendered != ranked.rendered)
     };
     let gone = before.tiers().iter().filter(|ranked| differs(ranked, after));
-    gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before)))
-        .collect()
+    let ranked = gone.chain(after.tiers().iter().filter(|ranked| differs(ranked, before)));
+    let departing = after
+        .departing()
+        .iter()
+        .filter(|tier| !before.departing().contains(tier));
+    ranked.map(|ranked| &ranked.tier).chain(departing).collect()
 }

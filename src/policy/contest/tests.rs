@@ -116,6 +116,7 @@ fn invented_names_are_not_remembered_without_end() {
         uid: "u".into(),
         resource_version: "1".into(),
         cause: Cause::Drift(DriftKind::Surplus),
+        releases_from: None,
     };
     let mut plan = Plan {
         removals: (0..10_000).map(removal).collect(),

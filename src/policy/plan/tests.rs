@@ -70,6 +70,7 @@ fn a_release_that_is_not_confirmed_takes_nothing_along() {
         uid: uid.into(),
         resource_version: "7".into(),
         cause: Cause::Pending,
+        releases_from: None,
     };
     let (base, extra) = (
         removal("cofferdam-baseline-egress", "a"),

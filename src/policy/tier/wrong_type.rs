@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Problem, field};
-use crate::api::{Allowance, Direction, ForeignPolicies, LabelSelector, Mode};
+use crate::api::{Allowance, DeletionPolicy, Direction, ForeignPolicies, LabelSelector, Mode};
 
 /// A problem for each field of `spec` that is not what the schema says; `error` is what was said of the whole.
 pub(super) fn problems(spec: &Value, error: &serde_json::Error) -> Vec<Problem> {
@@ -19,6 +19,7 @@ pub(super) fn problems(spec: &Value, error: &serde_json::Error) -> Vec<Problem> 
     check::<Mode>(field(spec, "mode"), "spec.mode", &mut problems);
     check::<Option<Vec<Direction>>>(field(spec, "isolate"), "spec.isolate", &mut problems);
     check::<Option<ForeignPolicies>>(field(spec, "foreignPolicies"), "spec.foreignPolicies", &mut problems);
+    check::<Option<DeletionPolicy>>(field(spec, "deletionPolicy"), "spec.deletionPolicy", &mut problems);
     match field(spec, "allow") {
         Value::Array(allow) => {
             for (index, allowance) in allow.iter().enumerate() {

@@ -28,6 +28,7 @@ pub(in crate::telemetry) struct GaugeCollector {
     namespace_drift_omitted: Family<0>,
     contested_policies: Family<1>,
     widening_policies: Family<2>,
+    held_releases: Family<1>,
     drift_oldest: Family<1>,
     last_audit: Family<0>,
 }
@@ -73,6 +74,11 @@ impl GaugeCollector {
                 "NetworkPolicies of others that allow what the tier of their namespace does not, by the worst that they do.",
                 ["tier", "severity"],
             )?,
+            held_releases: Family::new(
+                "held_releases",
+                "Directions of namespaces that would be opened and wait for a confirmation, by the tier they come from.",
+                ["tier"],
+            )?,
             drift_oldest: Family::new(
                 "drift_oldest_timestamp_seconds",
                 "Unix time since when the oldest drift of a tier is not healed; absent without drift.",
@@ -116,6 +122,7 @@ impl Collector for GaugeCollector {
             &self.namespace_drift_omitted.desc,
             &self.contested_policies.desc,
             &self.widening_policies.desc,
+            &self.held_releases.desc,
             &self.drift_oldest.desc,
             &self.last_audit.desc,
         ]
@@ -138,6 +145,9 @@ impl Collector for GaugeCollector {
             .iter()
             .filter_map(|tier| Some(([tier.tier.as_str()], unix_time(tier.drift_oldest?)?)));
         let contested = tiers.iter().map(|tier| ([tier.tier.as_str()], number(tier.contested)));
+        let held = tiers
+            .iter()
+            .map(|tier| ([tier.tier.as_str()], number(tier.held_releases)));
         let mut families = vec![
             self.tier_condition
                 .with(tiers.iter().flat_map(TierGauges::condition_samples)),
@@ -149,6 +159,7 @@ impl Collector for GaugeCollector {
             self.contested_policies.with(contested),
             self.widening_policies
                 .with(tiers.iter().flat_map(TierGauges::widening_samples)),
+            self.held_releases.with(held),
             self.drift_oldest.with(oldest),
             self.last_audit.with(last_audit.and_then(unix_time).map(|at| ([], at))),
         ];

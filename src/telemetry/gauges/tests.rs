@@ -17,6 +17,7 @@ fn exported(snapshot: Option<GaugeSnapshot>, drift_series: usize) -> Vec<String>
         "policies",
         "contested",
         "widening",
+        "held_releases",
         "drift_oldest",
         "last_audit",
     ];
@@ -81,6 +82,7 @@ fn exports_the_state_of_each_tier() {
         },
         contested: 12,
         widening,
+        held_releases: 14,
         drift_oldest: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
     };
     let lines = exported(
@@ -113,6 +115,7 @@ fn exports_the_state_of_each_tier() {
         r#"cofferdam_widening_policies{tier="restricted",severity="external"} 0"#,
         r#"cofferdam_widening_policies{tier="restricted",severity="cluster"} 0"#,
         r#"cofferdam_widening_policies{tier="restricted",severity="port"} 2"#,
+        r#"cofferdam_held_releases{tier="restricted"} 14"#,
         r#"cofferdam_drift_oldest_timestamp_seconds{tier="restricted"} 1.5"#,
     ];
     assert_exported(&lines, &expected);

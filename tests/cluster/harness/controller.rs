@@ -79,6 +79,13 @@ impl Controller {
         if !arguments.iter().any(|argument| argument.starts_with("--leader-elect")) {
             command.arg("--leader-elect=false");
         }
+        // Scenarios open namespaces without a confirmation, unless they are about that.
+        if !arguments
+            .iter()
+            .any(|argument| argument.starts_with("--max-unprotected"))
+        {
+            command.arg("--max-unprotected=100%");
+        }
         command.args(arguments);
         command.env("KUBECONFIG", kubeconfig);
         command.env("RUST_BACKTRACE", "1");
@@ -153,6 +160,11 @@ impl Controller {
 
     /// Ends it between any two instructions.
     pub fn kill9(mut self) {
+        self.process.kill9();
+    }
+
+    /// As [`Self::kill9`], where another takes its place.
+    pub fn signal_kill9(&mut self) {
         self.process.kill9();
     }
 

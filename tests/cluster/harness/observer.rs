@@ -105,6 +105,7 @@ impl Observer {
                     _ => is_our_name(&event.name),
                 },
                 "coordination.k8s.io/leases" => event.is_of_own_lease(),
+                "cofferdam.dev/isolationtiers" => event.verb == "patch" && names_only_finalizers(event),
                 "events.k8s.io/events" | "cofferdam.dev/isolationtiers/status" => true,
                 _ => false,
             };
@@ -162,6 +163,18 @@ pub fn is_reserved_name(name: &str) -> bool {
     ["cofferdam-baseline-", "cofferdam-allow-", "cofferdam-exception-"]
         .iter()
         .any(|prefix| name.starts_with(prefix))
+}
+
+// All that the controller may write to a tier itself is our finalizer, at the revision that it saw.
+fn names_only_finalizers(event: &AuditEvent) -> bool {
+    let Some(Value::Object(patch)) = &event.request_object else {
+        return false;
+    };
+    let mut fields: Vec<&str> = patch.keys().map(String::as_str).collect();
+    let metadata = patch.get("metadata").and_then(Value::as_object);
+    fields.extend(metadata.into_iter().flatten().map(|(field, _)| field.as_str()));
+    fields.sort_unstable();
+    fields == ["apiVersion", "finalizers", "kind", "metadata", "resourceVersion", "uid"]
 }
 
 fn by_controller(revision: &&Revision) -> bool {

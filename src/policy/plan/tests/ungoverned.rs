@@ -1,6 +1,7 @@
 //! Where nobody governs: only what agrees in name, label and the uid of a live tier is ours.
 
 use super::*;
+use crate::policy::fixture::tier_metadata;
 
 /// A tier that selects only namespaces labelled `a: b`.
 fn selective(name: &str, spec: Value) -> ParsedTier {
@@ -36,6 +37,69 @@ fn what_a_deleted_tier_left_behind_is_retained() {
         });
     }
     assert_eq!(left(vec![replaced], |_| {}), []);
+}
+
+/// A tier that is being deleted.
+fn terminating(name: &str, spec: Value) -> ParsedTier {
+    let mut whole = json!({"namespaceSelector": {"matchLabels": {"a": "b"}}, "mode": "Enforce"});
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let mut metadata = tier_metadata(name);
+    metadata.deletion_timestamp = metadata.creation_timestamp.clone();
+    ParsedTier::parse(&metadata, &whole)
+}
+
+#[test]
+fn what_a_departing_tier_leaves_is_removed_only_if_it_takes_it_along() {
+    let deleted = |policy: &str| vec![terminating("x", json!({"deletionPolicy": policy}))];
+    assert_eq!(left(deleted("Remove"), |_| {}), [name(BASE_EGRESS), name(BASE_INGRESS)]);
+    assert_eq!(left(deleted("Retain"), |_| {}), []);
+    assert_eq!(left(vec![terminating("x", json!({}))], |_| {}), []);
+    assert_eq!(
+        left(vec![terminating("y", json!({"deletionPolicy": "Remove"}))], |_| {}),
+        []
+    );
+    // One that does not parse can be deleted too, and says with what is left of it what it wants.
+    let broken = json!({"deletionPolicy": "Remove", "mode": "Enforc"});
+    assert_eq!(left(vec![terminating("x", broken)], |_| {}).len(), 2);
+    let unreadable = json!({"deletionPolicy": "Removed"});
+    assert_eq!(left(vec![terminating("x", unreadable)], |_| {}), []);
+}
+
+// The garbage collector strips the reference to a tier that is deleted in the foreground at once.
+#[test]
+fn what_was_stripped_of_a_departing_tier_goes_where_that_tier_selected() {
+    let x = world([terminating("x", json!({"deletionPolicy": "Remove"}))], known_facts());
+    let before = world([selective("x", json!({}))], known_facts());
+    let selected = namespace("n", &[("a", "b")]);
+    let mut standing = protected(&before, &selected);
+    standing.values_mut().for_each(|policy| policy.marks.tier_owner = None);
+    assert_eq!(plan(&x, &selected, &standing, None).removals.len(), 2);
+    // Elsewhere it may be of an earlier tier of that name.
+    assert!(plan(&x, &namespace("n", &[]), &standing, None).is_empty());
+    standing.values_mut().for_each(|policy| policy.marks.rendered = None);
+    assert!(plan(&x, &selected, &standing, None).is_empty());
+}
+
+#[test]
+fn a_departing_tier_hands_over_in_place_and_releases_what_the_next_does_not_isolate() {
+    let x = selective("x", json!({}));
+    let standing = protected(&world([x], known_facts()), &namespace("n", &[("a", "b")]));
+    let next = tier("next", json!({"isolate": ["Ingress"]}));
+    let departed = terminating("x", json!({"deletionPolicy": "Remove"}));
+    let after = world([next, departed], known_facts());
+    let plan = plan(&after, &namespace("n", &[("a", "b")]), &standing, None);
+    let written: Vec<_> = plan
+        .writes()
+        .map(|write| (write.name.clone(), &*write.tier.name))
+        .collect();
+    assert_eq!(written, [(name(BASE_INGRESS), "next")]);
+    let released: Vec<_> = plan
+        .removals
+        .iter()
+        .map(|removal| removal.releases_from.as_ref())
+        .collect();
+    assert_eq!(released.len(), 1);
+    assert_eq!(&*released[0].unwrap().name, "x");
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! The mass-change brake, where the workers ask it: one census and one decision at a time, so that two releases never
+//! take the last place in the window both.
+
+mod persisted;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::persisted::Persisted;
+use super::cache::Cache;
+use super::ledger::Ledger;
+use super::visit::Visit;
+use crate::api::Direction;
+use crate::policy::brake::{Brake, Census, Grant, Held, MaxUnprotected};
+use crate::policy::{Plan, PolicyName};
+
+/// What is held is looked at again after this: others may have gone, or turned out not to be wanted.
+pub(super) const HELD_LOOK: Duration = Duration::from_secs(5);
+/// Everything is counted anew after this, whatever is known to have changed.
+const CENSUS_FRESH: Duration = Duration::from_secs(10);
+/// What is held is found out anew after this: it is reported once a second.
+const LISTS_FRESH: Duration = Duration::from_millis(500);
+
+/// Decides about releases.
+pub(super) struct ReleaseBrake {
+    cache: Arc<Cache>,
+    ledger: Arc<Ledger>,
+    began: Instant,
+    state: Mutex<State>,
+    persisted: Persisted,
+}
+
+struct State {
+    brake: Brake,
+    /// Whether it is known what earlier processes let go. That is read when the first worker asks: a process that only
+    /// stands by would read it too early.
+    inherited: bool,
+    judged: Judged,
+}
+
+/// What all namespaces want, and what of that waits.
+#[derive(Default)]
+struct Judged {
+    census: Census,
+    counted_at: Option<Instant>,
+    held: BTreeMap<Arc<str>, Held>,
+    listed_at: Option<Instant>,
+}
+
+/// What the brake says of one namespace.
+#[derive(Default)]
+pub(super) struct Ruling {
+    pub(super) grants: Vec<Grant>,
+    /// Whether something has to stay that the plan would have removed.
+    pub(super) holds: bool,
+}
+
+impl ReleaseBrake {
+    pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>, limit: MaxUnprotected) -> Self {
+        Self {
+            cache,
+            ledger,
+            began: Instant::now(),
+            state: Mutex::new(State {
+                brake: Brake::new(limit),
+                inherited: false,
+                judged: Judged::default(),
+            }),
+            persisted: Persisted::default(),
+        }
+    }
+
+    /// Takes from the plan what must not go now. What may go counts from now on.
+    pub(super) fn rule(&self, visit: &Visit<'_>, plan: &mut Plan) -> Ruling {
+        let wanted = visit.releases(plan);
+        if wanted.is_empty() {
+            return Ruling::default();
+        }
+        let (mut state, now) = (self.state(), self.began.elapsed());
+        let State {
+            brake,
+            inherited,
+            judged,
+        } = &mut *state;
+        if !*inherited {
+            *inherited = true;
+            judged.listed_at = None;
+            brake.inherit(self.found_at_the_start(now));
+        }
+        self.count(brake, judged);
+        let namespace = &visit.view.namespace.name;
+        // This worker's look at it may be newer than the census.
+        judged.census.set_wanted(namespace, wanted.iter().cloned());
+        let grants = brake.admit(&judged.census, namespace, now);
+        let granted: BTreeSet<_> = grants.iter().map(|grant| &grant.release).collect();
+        let held = wanted.iter().filter(|release| !granted.contains(release));
+        let held: BTreeSet<Direction> = held.map(|release| release.direction).collect();
+        plan.brake(&held);
+        Ruling {
+            holds: !held.is_empty(),
+            grants,
+        }
+    }
+
+    /// Gives back what the consistent read took from the plan: it was not made. Keeps the others.
+    pub(super) fn keep_confirmed(&self, ruling: &mut Ruling, plan: &Plan) {
+        let mut state = self.state();
+        for grant in std::mem::take(&mut ruling.grants) {
+            if plan
+                .removals
+                .iter()
+                .any(|removal| removal.uid == grant.release.policy_uid)
+            {
+                ruling.grants.push(grant);
+            } else {
+                state.brake.withdraw(grant);
+            }
+        }
+    }
+
+    /// Those releases are made.
+    pub(super) fn made(&self, ruling: &Ruling, plan: &Plan, committed: &BTreeSet<PolicyName>) {
+        let made = plan.removals.iter().filter(|removal| committed.contains(&removal.name));
+        let made: BTreeSet<_> = made.map(|removal| &removal.uid).collect();
+        let is_made = |grant: &&Grant| made.contains(&grant.release.policy_uid);
+        let Some(Grant { release, .. }) = ruling.grants.iter().find(is_made) else {
+            return;
+        };
+        let mut state = self.state();
+        let State { brake, judged, .. } = &mut *state;
+        let wanted = judged.census.wanted_in(&release.namespace);
+        let left: Vec<_> = wanted
+            .filter(|release| !made.contains(&release.policy_uid))
+            .cloned()
+            .collect();
+        judged.census.set_wanted(&release.namespace, left);
+        brake.narrow(&judged.census, &release.namespace);
+    }
+
+    /// What waits, by the uid of the tier.
+    pub(super) fn held(&self) -> BTreeMap<Arc<str>, Held> {
+        let mut state = self.state();
+        let State { brake, judged, .. } = &mut *state;
+        self.count(brake, judged);
+        let fresh = judged.listed_at.is_some_and(|at| at.elapsed() < LISTS_FRESH);
+        if !fresh {
+            self.list(brake, judged);
+        }
+        judged.held.clone()
+    }
+
+    /// Brings the census up to date. What a tier's annotation confirms is read whenever that may have changed.
+    fn count(&self, brake: &mut Brake, judged: &mut Judged) {
+        let stale = judged.counted_at.is_none_or(|at| at.elapsed() >= CENSUS_FRESH);
+        if self.cache.count_again(&mut judged.census, brake, &self.ledger, stale) {
+            judged.counted_at = Some(Instant::now());
+            self.list(brake, judged);
+        }
+    }
+
+    fn list(&self, brake: &mut Brake, judged: &mut Judged) {
+        judged.held = brake.held(&judged.census, self.began.elapsed());
+        judged.listed_at = Some(Instant::now());
+    }
+
+    /// The state is consistent between any two statements, so a panic elsewhere is no reason to stop.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,375 @@
+//! The mass-change brake: no mistake opens more than a few namespaces before somebody says that it is meant.
+//!
+//! A *release* opens one direction of one namespace: its tier no longer selects it, isolates less, or takes its policies
+//! along when it is deleted. A namespace that goes from one tier to another that isolates the same direction is none: its
+//! policy is replaced in place, and nothing here is asked.
+//!
+//! **Rule.** For each direction, the releases that are wanted now and those of the last [`WINDOW`] are counted over all
+//! tiers, a namespace once. If they are more than [`MaxUnprotected`], all that are wanted wait: one edit that would open
+//! 500 namespaces opens none, and a loop that opens them one by one comes as far as the limit. They go once they are few
+//! enough, or once the tier that they come from carries the digest of exactly their list.
+//!
+//! **Bound.** Within any window at most the limit is opened without a confirmation.
+
+mod census;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+pub use self::census::{Census, could_release, stands, stays_isolated};
+use crate::api::Direction;
+use crate::api::names::CONFIRM_ANNOTATION;
+
+/// For how long a release counts.
+pub const WINDOW: Duration = Duration::from_secs(600);
+
+/// How many namespaces may lose the isolation of a direction within [`WINDOW`] without a confirmation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MaxUnprotected {
+    /// So many of a hundred that are isolated in that direction, rounded down, but one at least.
+    Percent(u8),
+    /// So many; with 0 each release has to be confirmed.
+    Namespaces(u64),
+}
+
+/// One direction of one namespace that would be opened.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Release {
+    /// The namespace.
+    pub namespace: String,
+    /// What is opened.
+    pub direction: Direction,
+    /// The base policy that would be deleted. One that was deleted and came back is another.
+    pub policy_uid: Box<str>,
+    /// The uid of the tier that it is reported on and confirmed at.
+    pub tier_uid: Arc<str>,
+}
+
+/// The releases of one tier that wait.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// What has to be written to the tier's annotation `cofferdam.dev/confirm` to let exactly these go.
+    pub digest: String,
+    /// Which.
+    pub releases: BTreeSet<Release>,
+    /// How many the limit lets pass at present, in the direction that has the smaller one.
+    pub limit: u64,
+}
+
+/// A release that may go now, and what is known of its place in the window.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// What may go.
+    pub release: Release,
+    /// Since when it counts; one that was confirmed does not.
+    at: Option<Duration>,
+    before: Option<Recent>,
+}
+
+/// What was let go of late, and what was confirmed.
+#[derive(Clone, Debug)]
+pub struct Brake {
+    limit: MaxUnprotected,
+    recent: BTreeMap<(String, Direction), Recent>,
+    /// What earlier processes let go, as far as it is known.
+    inherited: Vec<Inherited>,
+    confirmed: BTreeMap<Arc<str>, Confirmed>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Recent {
+    at: Duration,
+    tier_uid: Arc<str>,
+}
+
+/// Releases of an earlier process, without their names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Inherited {
+    /// The tier that they were reported on.
+    pub tier_uid: Arc<str>,
+    /// What was opened.
+    pub direction: Direction,
+    /// In how many namespaces.
+    pub namespaces: u64,
+    /// When they count no more.
+    pub until: Duration,
+}
+
+/// A list that somebody said is meant.
+#[derive(Clone, Debug)]
+struct Confirmed {
+    digest: Arc<str>,
+    /// What of it is still to be done.
+    releases: BTreeSet<Release>,
+}
+
+impl Brake {
+    /// Nothing was let go yet.
+    pub fn new(limit: MaxUnprotected) -> Self {
+        Self {
+            limit,
+            recent: BTreeMap::new(),
+            inherited: Vec::new(),
+            confirmed: BTreeMap::new(),
+        }
+    }
+
+    /// What earlier processes let go counts as if this one had.
+    pub fn inherit(&mut self, inherited: impl IntoIterator<Item = Inherited>) {
+        self.inherited.extend(inherited);
+    }
+
+    /// Which releases of `namespace` may go, among all that are wanted. Those count from now on.
+    pub fn admit(&mut self, census: &Census, namespace: &str, now: Duration) -> Vec<Grant> {
+        self.forget_what_is_over(now);
+        self.narrow(census, namespace);
+        let mut grants = Vec::new();
+        for release in census.wanted_in(namespace) {
+            if self.is_confirmed(release) {
+                grants.push(Grant {
+                    release: release.clone(),
+                    at: None,
+                    before: None,
+                });
+            } else if !self.is_over(census, release.direction) {
+                let recent = Recent {
+                    at: now,
+                    tier_uid: Arc::clone(&release.tier_uid),
+                };
+                let before = self.recent.insert(release.key(), recent);
+                grants.push(Grant {
+                    release: release.clone(),
+                    at: Some(now),
+                    before,
+                });
+            }
+        }
+        grants
+    }
+
+    /// A release that was granted was not made, nor tried.
+    pub fn withdraw(&mut self, grant: Grant) {
+        if grant.at.is_none() {
+            return;
+        }
+        match grant.before {
+            Some(before) => _ = self.recent.insert(grant.release.key(), before),
+            None => _ = self.recent.remove(&grant.release.key()),
+        }
+    }
+
+    /// Reads what was confirmed, and tells what waits, by the uid of the tier. What is confirmed before this was asked is not
+    /// known to [`Self::admit`].
+    pub fn held(&mut self, census: &Census, now: Duration) -> BTreeMap<Arc<str>, Held> {
+        self.forget_what_is_over(now);
+        self.read_confirmations(census);
+        let tiers: BTreeSet<_> = census.wanted().map(|release| &release.tier_uid).collect();
+        let lists = tiers.into_iter().map(|tier| (tier, self.held_of(census, tier)));
+        let held = lists.filter(|(_, releases)| !releases.is_empty());
+        held.map(|(tier, releases)| {
+            let directions: BTreeSet<_> = releases.iter().map(|release| release.direction).collect();
+            let limits = directions.into_iter().map(|direction| self.limit_of(census, direction));
+            let limit = limits.min().unwrap_or_default();
+            let digest = digest_of(tier, &releases);
+            (
+                Arc::clone(tier),
+                Held {
+                    digest,
+                    releases,
+                    limit,
+                },
+            )
+        })
+        .collect()
+    }
+
+    /// How many namespaces `tier` opened in each direction within the window, earlier processes included: what a later
+    /// process has to inherit.
+    pub fn recent_of(&self, tier: &str) -> BTreeMap<Direction, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, direction), _) in self.recent.iter().filter(|(_, recent)| *recent.tier_uid == *tier) {
+            *counts.entry(*direction).or_default() += 1;
+        }
+        for inherited in self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier) {
+            *counts.entry(inherited.direction).or_default() += inherited.namespaces;
+        }
+        counts
+    }
+
+    /// What a namespace does not want any more, though it was confirmed, takes another confirmation at another time.
+    pub fn narrow(&mut self, census: &Census, namespace: &str) {
+        for confirmed in self.confirmed.values_mut() {
+            let of_it = confirmed
+                .releases
+                .iter()
+                .filter(|release| release.namespace == namespace);
+            let over: Vec<_> = of_it.filter(|release| !census.wants(release)).cloned().collect();
+            for release in over {
+                confirmed.releases.remove(&release);
+            }
+        }
+    }
+
+    fn forget_what_is_over(&mut self, now: Duration) {
+        self.recent.retain(|_, recent| now < recent.at.saturating_add(WINDOW));
+        self.inherited.retain(|inherited| now < inherited.until);
+    }
+
+    /// A digest confirms the list that it was made of. What of that list is not wanted any more is not confirmed for a
+    /// later time.
+    fn read_confirmations(&mut self, census: &Census) {
+        self.confirmed
+            .retain(|tier, confirmed| census.confirmations.get(tier) == Some(&confirmed.digest));
+        for confirmed in self.confirmed.values_mut() {
+            confirmed.releases.retain(|release| census.wants(release));
+        }
+        for (tier, digest) in &census.confirmations {
+            if self.confirmed.contains_key(tier) {
+                continue;
+            }
+            let releases = self.held_of(census, tier);
+            if !releases.is_empty() && digest_of(tier, &releases) == **digest {
+                let digest = Arc::clone(digest);
+                self.confirmed.insert(Arc::clone(tier), Confirmed { digest, releases });
+            }
+        }
+    }
+
+    fn held_of(&self, census: &Census, tier: &str) -> BTreeSet<Release> {
+        let over = Direction::ALL.map(|direction| self.is_over(census, direction).then_some(direction));
+        let wanted = census.wanted().filter(|release| *release.tier_uid == *tier);
+        wanted
+            .filter(|release| over.contains(&Some(release.direction)) && !self.is_confirmed(release))
+            .cloned()
+            .collect()
+    }
+
+    fn is_confirmed(&self, release: &Release) -> bool {
+        let confirmed = self.confirmed.get(&release.tier_uid);
+        confirmed.is_some_and(|confirmed| confirmed.releases.contains(release))
+    }
+
+    fn is_over(&self, census: &Census, direction: Direction) -> bool {
+        let opened = self.opened(census, direction);
+        opened > self.limit_for(census, direction, opened)
+    }
+
+    /// How many namespaces are open in that direction of late, or would be if everything went that is wanted.
+    fn opened(&self, census: &Census, direction: Direction) -> u64 {
+        let confirmed = self.confirmed.values().flat_map(|confirmed| &confirmed.releases);
+        let confirmed = confirmed.filter(|release| release.direction == direction && census.wants(release));
+        let wanted = census.count(direction).saturating_sub(confirmed.count() as u64);
+        let recent = self.recent.keys().filter(|(namespace, opened)| {
+            let mut wanted_again = census.wanted_in(namespace);
+            *opened == direction
+                && !wanted_again.any(|release| release.direction == direction && !self.is_confirmed(release))
+        });
+        let inherited = self
+            .inherited
+            .iter()
+            .filter(|inherited| inherited.direction == direction);
+        wanted + recent.count() as u64 + inherited.map(|inherited| inherited.namespaces).sum::<u64>()
+    }
+
+    fn limit_of(&self, census: &Census, direction: Direction) -> u64 {
+        self.limit_for(census, direction, self.opened(census, direction))
+    }
+
+    fn limit_for(&self, census: &Census, direction: Direction, opened: u64) -> u64 {
+        match self.limit {
+            MaxUnprotected::Namespaces(namespaces) => namespaces,
+            MaxUnprotected::Percent(percent) => {
+                let before = census.protected(direction) + opened;
+                (before.saturating_mul(u64::from(percent)) / 100).max(1)
+            }
+        }
+    }
+}
+
+impl Release {
+    fn key(&self) -> (String, Direction) {
+        (self.namespace.clone(), self.direction)
+    }
+}
+
+impl Grant {
+    /// The tier that it came from and since when it counts; `None` where it was confirmed.
+    pub fn takes_a_place(&self) -> Option<(&Arc<str>, Duration)> {
+        Some((&self.release.tier_uid, self.at?))
+    }
+}
+
+impl Held {
+    /// What waits, why, and how to say that it is meant. `tier` is the name of the tier.
+    pub fn in_words(&self, tier: &str) -> String {
+        let namespaces: BTreeSet<_> = self.releases.iter().map(|release| release.namespace.as_str()).collect();
+        let examples: Vec<_> = namespaces.iter().take(3).copied().collect();
+        let more = if namespaces.len() > examples.len() { ", ..." } else { "" };
+        format!(
+            "{} would lose isolation ({}{more}), and at most {} may within {} minutes: their policies stay, and are not healed. \
+             If it is a mistake, put the tier or the labels right; if it is meant: kubectl annotate isolationtier {tier} \
+             {CONFIRM_ANNOTATION}={} --overwrite",
+            count_of_namespaces(namespaces.len()),
+            examples.join(", "),
+            self.limit,
+            WINDOW.as_secs() / 60,
+            self.digest,
+        )
+    }
+}
+
+fn count_of_namespaces(count: usize) -> String {
+    format!("{count} namespace{}", if count == 1 { "" } else { "s" })
+}
+
+/// The digest of one tier's list: of the policies that would be deleted, so that it holds for no other occasion.
+fn digest_of(tier_uid: &str, releases: &BTreeSet<Release>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(tier_uid);
+    for release in releases {
+        let Release {
+            namespace, policy_uid, ..
+        } = release;
+        hash.update(format!("\n{namespace} {} {policy_uid}", release.direction.as_str()));
+    }
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Default for MaxUnprotected {
+    fn default() -> Self {
+        Self::Percent(10)
+    }
+}
+
+impl fmt::Display for MaxUnprotected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(formatter, "{percent}%"),
+            Self::Namespaces(namespaces) => write!(formatter, "{namespaces}"),
+        }
+    }
+}
+
+impl FromStr for MaxUnprotected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong =
+            || format!("expected a number of namespaces, as in 20, or a percentage of 0% to 100%, found {text:?}");
+        match text.strip_suffix('%') {
+            Some(percent) => match percent.parse() {
+                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
+                _ => Err(wrong()),
+            },
+            None => text.parse().map(Self::Namespaces).map_err(|_| wrong()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! The mass-change brake: no mistake opens many namespaces, and nothing that is meant takes more than a confirmation.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use kube::Client;
+use serde_json::json;
+
+use cofferdam::api::{Direction, IsolationTierStatus};
+
+use crate::harness::eventually::PATIENCE;
+use crate::harness::scenario_mixed_world::create_namespaces;
+use crate::harness::scenario_tiers::{
+    apply_tier, condition, eventually_ready, eventually_status, mark, selecting, set_labels,
+};
+use crate::harness::{ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
+
+const NAMESPACES: usize = 500;
+/// What ten percent of them are.
+const LIMIT: usize = 50;
+const BRAKE: [&str; 1] = ["--max-unprotected=10%"];
+
+/// 500 namespaces under tier `floor`.
+struct Crowd {
+    control_plane: OwnControlPlane,
+    controller: Controller,
+    admin: Client,
+    names: Vec<String>,
+}
+
+impl Crowd {
+    async fn under_floor(arguments: &[&str]) -> Self {
+        let control_plane = OwnControlPlane::start(ControlPlaneOptions {
+            controller_manager: false,
+            ..ControlPlaneOptions::default()
+        })
+        .await;
+        let controller = Controller::start(&control_plane, arguments).await;
+        let admin = control_plane.admin().await;
+        apply_tier(&admin, "floor", &selecting("crowd", "mode: Enforce\n")).await;
+        let mut names = create_namespaces(&admin, "a", &[("scenario", "crowd"), ("half", "a")], NAMESPACES / 2).await;
+        names.extend(create_namespaces(&admin, "b", &[("scenario", "crowd"), ("half", "b")], NAMESPACES / 2).await);
+        let crowd = Self {
+            control_plane,
+            controller,
+            admin,
+            names,
+        };
+        crowd.is_protected_by("floor", NAMESPACES).await;
+        crowd
+    }
+
+    async fn is_protected_by(&self, tier: &str, count: usize) {
+        eventually_status(&self.admin, tier, &format!("{count} protected"), |status| {
+            status.namespaces.is_some_and(|counts| counts.protected == count as i64)
+        })
+        .await;
+    }
+
+    /// Waits until the tier says that so many namespaces wait, and gives back its status.
+    async fn are_held(&self, tier: &str, count: usize) -> IsolationTierStatus {
+        let of_it = format!(
+            "{count} namespace{} would lose isolation",
+            if count == 1 { "" } else { "s" }
+        );
+        eventually_status(&self.admin, tier, &of_it, |status| {
+            condition(status, "Ready").is_some_and(|ready| ready.reason == "Held" && ready.message.starts_with(&of_it))
+        })
+        .await
+    }
+
+    /// Runs the command that the condition's message ends with.
+    fn confirm(&self, status: &IsolationTierStatus) {
+        let message = &condition(status, "Ready").unwrap().message;
+        let (_, command) = message.split_once("kubectl ").expect("a command");
+        let arguments: Vec<&str> = command.split(' ').collect();
+        self.control_plane.kubectl(&arguments).expect_success();
+    }
+
+    /// The bases that the controller deleted since a [`mark`], by namespace and name.
+    async fn released_since(&self, mark: usize) -> BTreeSet<(String, String)> {
+        let events = self
+            .control_plane
+            .audit_log()
+            .settled(&self.control_plane)
+            .await
+            .split_off(mark);
+        let deleted = events.iter().filter(|event| {
+            event.user == Identity::Controller.user() && event.resource == "networkpolicies" && event.verb == "delete"
+        });
+        deleted
+            .map(|event| (event.namespace.clone(), event.name.clone()))
+            .collect()
+    }
+
+    async fn verdict(&self, released: &BTreeSet<(String, String)>) {
+        let mut observer = Observer::of(self.names.iter().cloned());
+        for (namespace, name) in released {
+            let direction = if name.ends_with("-ingress") {
+                Direction::Ingress
+            } else {
+                Direction::Egress
+            };
+            observer = observer.expect_release(namespace, direction);
+        }
+        observer.verdict(&self.control_plane).await;
+    }
+
+    fn held_releases(&self, tier: &str) -> Option<f64> {
+        self.controller
+            .metrics()
+            .value("cofferdam_held_releases", &[("tier", tier)])
+    }
+}
+
+fn both_directions(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<(String, String)> {
+    let policies = ["cofferdam-baseline-egress", "cofferdam-baseline-ingress"];
+    let of = |name: &str| policies.map(|policy| (name.to_owned(), policy.to_owned()));
+    names.into_iter().flat_map(|name| of(name.as_ref())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typo_that_would_release_500_namespaces_releases_none_and_a_confirmation_exactly_its_list() {
+    let crowd = Crowd::under_floor(&BRAKE).await;
+    let start = mark(&crowd.control_plane).await;
+    apply_tier(&crowd.admin, "floor", &selecting("crwod", "mode: Enforce\n")).await;
+    let status = crowd.are_held("floor", NAMESPACES).await;
+    assert_eq!(condition(&status, "Stalled").unwrap().status, "True");
+    assert_eq!(crowd.held_releases("floor"), Some(2.0 * NAMESPACES as f64));
+    let events = crowd
+        .control_plane
+        .kubectl(&["get", "events.events.k8s.io", "--all-namespaces", "--output=json"])
+        .expect_success();
+    assert!(events.contains(r#""reason": "Held""#), "{events}");
+    let first = condition(&status, "Ready").unwrap().message.clone();
+
+    // Put right, and wrong again for one half.
+    apply_tier(&crowd.admin, "floor", &selecting("crowd", "mode: Enforce\n")).await;
+    eventually_ready(&crowd.admin, "floor").await;
+    crowd.is_protected_by("floor", NAMESPACES).await;
+    assert_eq!(crowd.held_releases("floor"), Some(0.0));
+    let one_half = "namespaceSelector: {matchLabels: {half: a}}\nmode: Enforce\n";
+    apply_tier(&crowd.admin, "floor", one_half).await;
+    let status = crowd.are_held("floor", NAMESPACES / 2).await;
+    // The command of the first mistake confirms the first mistake.
+    let (_, old) = first.split_once("kubectl ").unwrap();
+    crowd
+        .control_plane
+        .kubectl(&old.split(' ').collect::<Vec<_>>())
+        .expect_success();
+    crowd.are_held("floor", NAMESPACES / 2).await;
+    assert_eq!(crowd.released_since(start).await, BTreeSet::new());
+
+    crowd.confirm(&status);
+    let left_out = crowd.names.iter().filter(|name| name.starts_with('b'));
+    let expected = both_directions(left_out);
+    eventually("the half is released", PATIENCE, || async {
+        let released = crowd.released_since(start).await;
+        if released == expected {
+            Ok(())
+        } else {
+            Err(format!("{} released", released.len()))
+        }
+    })
+    .await;
+    eventually_ready(&crowd.admin, "floor").await;
+    // The annotation still stands; the next mistake is another list.
+    apply_tier(&crowd.admin, "floor", &selecting("crwod", "mode: Enforce\n")).await;
+    crowd.are_held("floor", NAMESPACES / 2).await;
+    assert_eq!(crowd.released_since(start).await, expected);
+    crowd.verdict(&expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_relabels_500_namespaces_releases_no_more_than_the_limit() {
+    let mut crowd = Crowd::under_floor(&BRAKE).await;
+    let start = mark(&crowd.control_plane).await;
+    for name in &crowd.names {
+        set_labels(&crowd.admin, name, json!({"scenario": null})).await;
+    }
+    let held_or_gone = async |crowd: &Crowd, of: usize| {
+        eventually("all of them are held or released", PATIENCE, || async {
+            let released = crowd.released_since(start).await.len();
+            let held = crowd.held_releases("floor").unwrap_or_default() as usize;
+            if released + held == 2 * of {
+                Ok(())
+            } else {
+                Err(format!("{released} released, {held} held"))
+            }
+        })
+        .await;
+    };
+    held_or_gone(&crowd, NAMESPACES).await;
+    let released = crowd.released_since(start).await;
+    let closed: Vec<_> = released.iter().filter(|(_, name)| name.ends_with("-ingress")).collect();
+    assert_eq!(closed.len(), LIMIT, "as far as the limit");
+    assert_eq!(released.len(), 2 * LIMIT);
+
+    // Neither a restart nor a crash opens the window anew.
+    for _ in 0..2 {
+        let started = Controller::start(&crowd.control_plane, &BRAKE);
+        crowd.controller.signal_kill9();
+        crowd.controller = started.await;
+        held_or_gone(&crowd, NAMESPACES).await;
+        assert_eq!(crowd.released_since(start).await, released);
+    }
+    // One single namespace more does not slip through either, whatever tier it comes from.
+    apply_tier(&crowd.admin, "other", &selecting("other", "mode: Enforce\n")).await;
+    crowd.verdict(&released).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_that_move_between_tiers_are_never_held_up() {
+    let crowd = Crowd::under_floor(&["--max-unprotected=0"]).await;
+    let start = mark(&crowd.control_plane).await;
+    // By a tier that outranks it, by its deletion, by an edit of both, and one by one.
+    apply_tier(
+        &crowd.admin,
+        "upper",
+        &selecting("crowd", "mode: Enforce\nprecedence: 5\n"),
+    )
+    .await;
+    crowd.is_protected_by("upper", NAMESPACES).await;
+    crowd
+        .control_plane
+        .kubectl(&["delete", "itier", "upper"])
+        .expect_success();
+    crowd.is_protected_by("floor", NAMESPACES).await;
+    let by_label = |value: &str| selecting(value, "mode: Enforce\n");
+    apply_tier(&crowd.admin, "next", &by_label("moved")).await;
+    let labels = json!({"scenario": "moved"});
+    for some in crowd.names.chunks(16) {
+        join_all(some.iter().map(|name| set_labels(&crowd.admin, name, labels.clone()))).await;
+    }
+    crowd.is_protected_by("next", NAMESPACES).await;
+    assert_eq!(crowd.held_releases("next"), Some(0.0));
+    assert_eq!(crowd.released_since(start).await, BTreeSet::new());
+    crowd.verdict(&BTreeSet::new()).await;
+}
