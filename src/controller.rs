@@ -188,16 +188,11 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     }
     // Who does not know the cluster yet does not stand for election.
     let leadership = stand(options.election, config, replica, record, client.clone(), &gate)?;
-    tokio::select! {
-        () = leadership.begun() => {}
-        () = leadership.lost() => return Err(RunError::LeadershipLost),
-        ended = background.first_end() => return Err(ended.into()),
-        () = &mut shutdown => {
-            gate.close();
-            leadership.resign().await;
-            return Ok(());
-        }
-    }
+    let Some(leadership) = wait_until_it_leads(leadership, &mut background, &gate, shutdown.as_mut()).await? else {
+        return Ok(());
+    };
+    // What a standby was told of has been due all the while.
+    pulse.beat();
     metrics.leads();
     let reporting = Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics));
     background.spawn("the report on tiers", reporting);
@@ -236,18 +231,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         let work = work(namespaces.clone(), Arc::clone(&reconciler), Arc::clone(&pulse));
         workers.spawn(format!("worker {number}"), work);
     }
-    tokio::select! {
-        () = &mut shutdown => {}
-        () = leadership.lost() => return Err(RunError::LeadershipLost),
-        ended = background.first_end() => return Err(ended.into()),
-        ended = workers.first_end() => return Err(ended.into()),
-    }
-    namespaces.close();
-    tokio::select! {
-        () = finish(workers, &gate) => {}
-        () = leadership.lost() => return Err(RunError::LeadershipLost),
-    }
-    leadership.resign().await;
+    work_until_told_to_end(leadership, &namespaces, workers, &mut background, &gate, shutdown).await?;
     background.shut_down().await;
     stop_publishing.abort();
     Ok(())
@@ -268,6 +252,49 @@ fn stand(
     let (open, deadline) = (WriteGate::always_open(), candidacy.request_deadline());
     let ungated = build_writing_client(config, &replica, record, deadline, &open)?;
     Ok(candidacy.stand(replica, ungated, gated, gate.clone()))
+}
+
+/// `None` if it is asked to end before.
+async fn wait_until_it_leads(
+    leadership: Leadership,
+    background: &mut Tasks,
+    gate: &WriteGate,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Option<Leadership>, RunError> {
+    tokio::select! {
+        () = leadership.begun() => return Ok(Some(leadership)),
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
+        ended = background.first_end() => return Err(ended.into()),
+        () = shutdown => {}
+    }
+    gate.close();
+    leadership.resign().await;
+    Ok(None)
+}
+
+/// Ends in order: what is in flight first, then the lease. Where the lease is lost, nothing is waited for: whoever is
+/// dropped stops, whatever it was about to send.
+async fn work_until_told_to_end(
+    leadership: Leadership,
+    namespaces: &WorkQueue<String>,
+    mut workers: Tasks,
+    background: &mut Tasks,
+    gate: &WriteGate,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    tokio::select! {
+        () = shutdown => {}
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
+        ended = background.first_end() => return Err(ended.into()),
+        ended = workers.first_end() => return Err(ended.into()),
+    }
+    namespaces.close();
+    tokio::select! {
+        () = finish(workers, gate) => {}
+        () = leadership.lost() => return Err(RunError::LeadershipLost),
+    }
+    leadership.resign().await;
+    Ok(())
 }
 
 /// Lets the workers finish what they began, and then nobody write any more.

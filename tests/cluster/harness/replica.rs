@@ -121,3 +121,44 @@ fn identity_in(line: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     Some(line["replica"].as_str()?.to_owned())
 }
+
+#[test]
+fn a_write_after_another_took_the_lease_is_found() {
+    let event = |replica: &str, resource: &str, received: &str, stage: &str| {
+        let lease = resource == "leases";
+        Arc::new(AuditEvent {
+            stage: String::from("ResponseComplete"),
+            user: Identity::Controller.user().into(),
+            user_agent: format!("cofferdam/0.1.0 ({replica})"),
+            verb: String::from("update"),
+            group: if lease {
+                "coordination.k8s.io"
+            } else {
+                "networking.k8s.io"
+            }
+            .into(),
+            resource: resource.into(),
+            namespace: if lease { "cofferdam-system" } else { "shop" }.into(),
+            name: String::from("cofferdam"),
+            code: 200,
+            received_at: received.into(),
+            stage_at: stage.into(),
+            ..AuditEvent::default()
+        })
+    };
+    let in_time = [
+        event("a", "leases", "10", "11"),
+        event("a", "networkpolicies", "12", "13"),
+        event("b", "leases", "20", "22"),
+        // Received before the other took it, answered later.
+        event("a", "networkpolicies", "21", "25"),
+        event("b", "networkpolicies", "23", "24"),
+    ];
+    assert_eq!(writes_without_the_lease(&in_time), [""; 0]);
+    for (replica, received) in [("a", "23"), ("b", "12"), ("a", "09"), ("c", "23")] {
+        let mut events = in_time.to_vec();
+        events.push(event(replica, "networkpolicies", received, "30"));
+        let found = writes_without_the_lease(&events);
+        assert_eq!(found.len(), 1, "{replica} at {received}: {found:?}");
+    }
+}
