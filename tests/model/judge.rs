@@ -64,7 +64,8 @@ pub fn release(
     }
 }
 
-/// A write of ours in a governed namespace did not take from a base the allowances that belong to it.
+/// A write of ours in a governed namespace did not take from a base the allowances that belong to it, unless that base is
+/// one of which no answer told and no watch yet.
 pub fn cut(
     state: &State,
     catalogue: &mut Catalogue,
@@ -74,7 +75,8 @@ pub fn cut(
 ) -> Result<(), String> {
     let Question { tiers, labels, .. } = catalogue.planned(plan).question;
     let governed = matches!(governance(&catalogue.scenario, tiers, labels), Governance::Tier(_));
-    if governed && catalogue.is_cut(&state.policies[namespace]) && !catalogue.is_cut(before) {
+    let is_known = state.controller.policies[namespace][0] == state.policies[namespace][0];
+    if governed && is_known && catalogue.is_cut(&state.policies[namespace]) && !catalogue.is_cut(before) {
         return Err(format!(
             "order: pods of n{namespace} were cut off from what their tier allows them"
         ));
