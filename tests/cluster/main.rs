@@ -3,6 +3,7 @@
 // Here a panic is the report: clippy's allow-*-in-tests covers only the bodies of #[test] functions, not what they call.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod agreement;
 mod assignment;
 mod attack;
 mod brake;

@@ -52,6 +52,13 @@ impl Metrics {
         self.matching(name, labels).count()
     }
 
+    /// Every sample: name, labels, value.
+    pub fn samples(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>, f64)> {
+        self.samples
+            .iter()
+            .map(|sample| (sample.name.as_str(), &sample.labels, sample.value))
+    }
+
     fn matching<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| {
             sample.name == name
