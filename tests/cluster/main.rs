@@ -27,6 +27,7 @@ mod namespace_lifecycle;
 mod observe;
 mod permissions;
 mod plan;
+mod poisoned;
 mod prometheus;
 mod quiet;
 mod readme;
