@@ -8,6 +8,7 @@
 mod api_call;
 mod by_effect;
 mod gated_stream;
+mod retry_after;
 mod write_gate;
 
 use std::sync::Arc;
@@ -129,6 +130,7 @@ fn build(
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(ClientError::Configuration)?)
         .layer(config.extra_headers_layer().map_err(ClientError::Configuration)?)
+        .and_then(retry_after::with_retry_after)
         .service(http);
     Ok(Client::new(service, config.default_namespace))
 }

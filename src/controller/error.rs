@@ -32,6 +32,7 @@ impl WriteError {
             return Self::Failed(Failure {
                 reason: words::REQUEST_FAILED,
                 message,
+                retry_after: None,
             });
         };
         let terminating = status.details.as_ref().is_some_and(|details| {
@@ -70,6 +71,7 @@ impl WriteError {
         Self::Failed(Failure {
             reason,
             message: format!("{what}: {}; {advice}", status.message),
+            retry_after: retry_after(&status),
         })
     }
 }

@@ -92,10 +92,14 @@ pub fn back_off<K: Hash>(key: &K, failures: u32) -> Duration {
         .checked_shl(failures.saturating_sub(1))
         .and_then(|factor| BACK_OFF_BASE.checked_mul(factor));
     let longest = doubled.map_or(BACK_OFF_CAP, |delay| delay.min(BACK_OFF_CAP));
+    longest - longest / 1024 * jitter(key, failures)
+}
+
+/// Up to a quarter, in 1024ths.
+fn jitter<K: Hash>(key: &K, failures: u32) -> u32 {
     let mut hasher = DefaultHasher::new();
     (key, failures).hash(&mut hasher);
-    let jitter = u32::from(hasher.finish().to_le_bytes()[0]);
-    longest - longest / 1024 * jitter
+    u32::from(hasher.finish().to_le_bytes()[0])
 }
 
 impl Class {
@@ -182,11 +186,12 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Ends the flight of a key whose work failed, and asks for it again after [`back_off`].
+    /// Ends the flight of a key whose work failed, and asks for it again after [`back_off`], and not before `at_least`
+    /// has passed: more by up to a quarter, which spreads keys that were all told the same.
     ///
     /// What was pushed meanwhile is not held back by the failure: it may be what mends it. A key that is
     /// not in flight does not come back.
-    pub fn retry(&mut self, key: &K, class: Class, now: Instant) {
+    pub fn retry(&mut self, key: &K, class: Class, at_least: Duration, now: Instant) {
         let Some(flight) = self.in_flight.remove(key) else {
             return;
         };
@@ -194,7 +199,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         *failures = failures.saturating_add(1);
         let failed = Request {
             class,
-            due: now + back_off(key, *failures),
+            due: now + back_off(key, *failures).max(at_least + at_least / 1024 * jitter(key, *failures)),
             since: flight.since,
         };
         self.wait(key.clone(), flight.again.map_or(failed, |again| failed.merged(again)));

@@ -200,7 +200,8 @@ impl Reconciler {
             _ => {
                 let found = plan.drift().next().map(|_| Class::Drift);
                 let class = ticket.class().min(found.unwrap_or(Class::Audit));
-                ticket.retry(class);
+                let asked = outcome.failure.as_ref().and_then(|failure| failure.retry_after);
+                ticket.retry_after(class, asked.unwrap_or_default());
             }
         }
     }

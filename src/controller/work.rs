@@ -6,7 +6,7 @@
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -52,7 +52,8 @@ struct State<K> {
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     Succeeded,
-    Failed(Class),
+    /// And not to be tried again before so much time has passed.
+    Failed(Class, Duration),
 }
 
 /// What a worker that wants a key is to do.
@@ -129,7 +130,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
                     class,
                     queued_since,
                 } => {
-                    let (shared, outcome) = (Arc::clone(shared), Outcome::Failed(class));
+                    let (shared, outcome) = (Arc::clone(shared), Outcome::Failed(class, Duration::ZERO));
                     return Some(Ticket {
                         key,
                         class,
@@ -196,7 +197,12 @@ impl<K: Clone + Eq + Hash> Ticket<K> {
 
     /// The work failed: the key comes back in this class after its back-off.
     pub fn retry(mut self, class: Class) {
-        self.outcome = Outcome::Failed(class);
+        self.outcome = Outcome::Failed(class, Duration::ZERO);
+    }
+
+    /// As [`Ticket::retry`], not before this has passed.
+    pub fn retry_after(mut self, class: Class, at_least: Duration) {
+        self.outcome = Outcome::Failed(class, at_least);
     }
 }
 
@@ -272,7 +278,7 @@ impl<K: Clone + Eq + Hash> Drop for Ticket<K> {
         let now = now();
         match self.outcome {
             Outcome::Succeeded => state.queue.succeeded(&self.key),
-            Outcome::Failed(class) => state.queue.retry(&self.key, class, now),
+            Outcome::Failed(class, at_least) => state.queue.retry(&self.key, class, at_least, now),
         }
         self.shared.call_for_help(&state, now);
     }

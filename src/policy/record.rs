@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -62,6 +63,8 @@ pub struct Failure {
     pub reason: &'static str,
     /// What the API server said, and what to do.
     pub message: String,
+    /// How long it asked us to wait.
+    pub retry_after: Option<Duration>,
 }
 
 /// What an Observe tier would change in a namespace.

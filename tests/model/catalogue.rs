@@ -274,6 +274,7 @@ impl Catalogue {
             failure: failed.then(|| Failure {
                 reason: "Fault",
                 message: String::from("a fault"),
+                retry_after: None,
             }),
             look_again,
             ..Outcome::default()

@@ -247,3 +247,24 @@ async fn a_write_whose_answer_did_not_come_is_in_doubt() {
     assert!(is_past_deadline(&client.request_text(request).await.unwrap_err()));
     assert!(gate.is_in_doubt(Duration::from_secs(60)));
 }
+
+#[tokio::test]
+async fn a_server_that_is_busy_says_for_how_long() {
+    let router = Router::new().fallback(|| async {
+        let words = "Too many requests, please try again later.\n";
+        (http::StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], words)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = build_client(config(address), recorder().1, REQUEST_DEADLINE).unwrap();
+    let error = Api::<Namespace>::all(client).get("shop").await.unwrap_err();
+    let kube::Error::Api(status) = error else {
+        panic!("expected what the server said, found {error:?}");
+    };
+    assert_eq!(
+        (status.code, &*status.message),
+        (429, "Too many requests, please try again later.")
+    );
+    assert_eq!(status.details.unwrap().retry_after_seconds, 7);
+}

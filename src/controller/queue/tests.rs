@@ -131,7 +131,7 @@ fn a_retry_backs_off_and_a_success_forgets_it() {
             ready("a", Class::Drift, start),
             "the wait is one, from the start"
         );
-        queue.retry(&"a", Class::Drift, now);
+        queue.retry(&"a", Class::Drift, Duration::ZERO, now);
         now += back_off(&"a", failures);
         assert_eq!(queue.next_due(start), Some(now));
     }
@@ -139,7 +139,7 @@ fn a_retry_backs_off_and_a_success_forgets_it() {
     queue.succeeded(&"a");
     queue.push("a", Class::Drift, now, now);
     queue.pop(now);
-    queue.retry(&"a", Class::Drift, now);
+    queue.retry(&"a", Class::Drift, Duration::ZERO, now);
     assert_eq!(queue.next_due(now), Some(now + back_off(&"a", 1)));
 }
 
@@ -152,7 +152,7 @@ fn what_failed_is_due_at_once_when_told_so_and_its_failures_still_count() {
     for _ in 0..2 {
         let _ = queue.pop(start);
     }
-    queue.retry(&"fails", Class::Drift, start);
+    queue.retry(&"fails", Class::Drift, Duration::ZERO, start);
     queue.succeeded(&"is asked for in advance");
     let in_advance = start + milliseconds(9_000);
     queue.push("is asked for in advance", Class::Drift, in_advance, start);
@@ -162,7 +162,7 @@ fn what_failed_is_due_at_once_when_told_so_and_its_failures_still_count() {
     queue.retry_now(now);
     assert_eq!(queue.pop(now), ready("fails", Class::Drift, start));
     assert_eq!(queue.pop(now), Popped::NotBefore(in_advance));
-    queue.retry(&"fails", Class::Drift, now);
+    queue.retry(&"fails", Class::Drift, Duration::ZERO, now);
     assert_eq!(queue.next_due(now), Some(now + back_off(&"fails", 2)));
     // In flight it is at work already; what never failed is left alone.
     queue.retry_now(now);
@@ -176,7 +176,7 @@ fn a_push_during_a_failing_flight_is_not_held_back() {
     queue.push("a", Class::Drift, now, now);
     queue.pop(now);
     queue.push("a", Class::Change, now, now);
-    queue.retry(&"a", Class::Drift, now);
+    queue.retry(&"a", Class::Drift, Duration::ZERO, now);
     assert_eq!(queue.pop(now), ready("a", Class::Drift, now));
 }
 
@@ -281,7 +281,7 @@ proptest! {
                     model.land(key, None);
                 }
                 Step::Retry(key, class) => {
-                    queue.retry(&key, class, now);
+                    queue.retry(&key, class, Duration::ZERO, now);
                     model.land(key, Some((class, now)));
                 }
             }
@@ -326,4 +326,31 @@ fn what_is_asked_for_in_advance_waits_since_its_time() {
     queue.push("a", Class::Drift, later + milliseconds(500), later);
     queue.push("a", Class::Drift, later, later);
     assert_eq!(queue.pop(later), ready("a", Class::Drift, later));
+}
+
+#[test]
+fn what_a_server_asks_to_wait_is_waited_and_a_little_more() {
+    let start = Instant::now();
+    let mut queue = Queue::default();
+    let mut due_after = |key: u32, at_least: Duration| {
+        queue.push(key, Class::Drift, start, start);
+        assert!(matches!(queue.pop(start), Popped::Ready { .. }));
+        queue.retry(&key, Class::Drift, at_least, start);
+        let Popped::NotBefore(due) = queue.pop(start) else {
+            panic!("it waits");
+        };
+        queue = Queue::default();
+        due - start
+    };
+    let asked = Duration::from_secs(7);
+    let waits: Vec<Duration> = (0..50).map(|key| due_after(key, asked)).collect();
+    assert!(
+        waits.iter().all(|wait| *wait >= asked && *wait <= asked + asked / 4),
+        "{waits:?}"
+    );
+    assert!(
+        waits.iter().any(|wait| *wait != waits[0]),
+        "they do not come all at once: {waits:?}"
+    );
+    assert!(due_after(1, Duration::ZERO) <= BACK_OFF_BASE);
 }

@@ -74,6 +74,7 @@ fn what_an_api_server_says_of_a_write_is_cut() {
         state: NamespaceState::Failed(Failure {
             reason: "Invalid",
             message: "x".repeat(1 << 20),
+            retry_after: None,
         }),
         ..governed(&world, number)
     });
