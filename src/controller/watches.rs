@@ -15,6 +15,7 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 
 use super::cache::{Cache, NamespaceNews, Watched};
+use super::definition::definition_ends;
 use super::fact_sources::{EndpointSlices, FactSources};
 use super::list_watch::Selection;
 use super::queue::Class;
@@ -31,6 +32,9 @@ use crate::telemetry::metrics::Metrics;
 /// stall for 50 ms in the API server about one time in twenty, because the admission plugin NamespaceLifecycle
 /// has not seen it yet (measured: 2 ms makes the 99th percentile 6 ms instead of 53 ms).
 const SETTLING_TIME: Duration = Duration::from_millis(2);
+
+/// How long it is believed at most that the definition of tiers ends.
+const DOUBT_AFTER: Duration = Duration::from_secs(10);
 
 /// What the watches feed.
 #[derive(Clone)]
@@ -77,6 +81,22 @@ impl Watches {
         }
         let relist = self.clone().relist_policies(self.relist_interval);
         tasks.spawn("the list beside the watch of policies", relist);
+        let doubts = self.clone().doubt_the_end_of_the_definition();
+        tasks.spawn("the doubts about the end of the definition", doubts);
+    }
+
+    /// While the definition of tiers is known to end nobody is governed, and where it was one wrong answer that said so no
+    /// event may come that has it read again.
+    async fn doubt_the_end_of_the_definition(self) {
+        loop {
+            tokio::time::sleep(DOUBT_AFTER).await;
+            if self.cache.definition_ends() && definition_ends(&self.client).await.is_ok_and(|ends| !ends) {
+                tracing::warn!("the definition of tiers stands, other than was read before");
+                let concerned = self.cache.definition_stays();
+                self.reporter.look();
+                self.look_at(concerned, Class::Change);
+            }
+        }
     }
 
     /// Tiers are decoded object by object, so that one that does not parse stops nothing.

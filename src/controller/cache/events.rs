@@ -41,6 +41,15 @@ impl Cache {
         self.change_world(|state| _ = state.tiers.remove(name))
     }
 
+    /// The definition of tiers does not end, other than was read before.
+    pub(in crate::controller) fn definition_stays(&self) -> Vec<String> {
+        // A tier's event that is waited for has it read too, and must not be taken for applied.
+        if self.state().ending.is_some() {
+            return Vec::new();
+        }
+        self.change_world(|state| state.definition_ends = false)
+    }
+
     /// These are all tiers.
     pub(in crate::controller) fn tiers_listed(&self, tiers: &[DynamicObject]) -> Vec<String> {
         let known = tiers

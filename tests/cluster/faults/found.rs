@@ -101,3 +101,22 @@ async fn a_release_was_made_on_a_read_that_a_slow_write_had_made_old() {
         .collect();
     assert_eq!(released, [""; 0]);
 }
+
+// Found by a plan: a 404, once, to the question whether the definition stands, and no tier was enforced any more until
+// somebody touched one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wrong_answer_about_the_definition_of_tiers_ended_the_government_of_all() {
+    let (mut stage, begin) = settled_on(Workload::HandOver).await;
+    let definition = Requests::with(&["get"]).of("customresourcedefinitions");
+    let wrong = stage
+        .proxy
+        .on(definition, Nth::only(1), Fault::Answer(Answer::usual(404)));
+    Workload::HandOver.change(&mut stage).await;
+    struck(&wrong, 1).await;
+    stage.settle().await.unwrap();
+    let events = stage.control_plane.audit_log().settled(&stage.control_plane).await;
+    assert_eq!(
+        Observer::of(["alpha", "beta"]).since(begin).violations_in(&events),
+        [""; 0]
+    );
+}

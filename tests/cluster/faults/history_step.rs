@@ -29,7 +29,7 @@ pub const NAMESPACES: [&str; 12] = [
     "history-l",
 ];
 const TIERS: [&str; 4] = ["tier-a", "tier-b", "tier-c", "tier-d"];
-const GROUPS: [&str; 4] = ["x", "y", "z", "nobodys"];
+const GROUPS: [&str; 4] = ["red", "green", "blue", "nobodys"];
 const NAMES: [&str; 7] = [
     "cofferdam-baseline-ingress",
     "cofferdam-baseline-egress",
@@ -167,7 +167,7 @@ fn spec(chance: &mut Rng) -> String {
         format!("allow: [{}]", chosen.join(", "))
     };
     let selector = match chance.u32(0..4) {
-        0 => String::from("{matchExpressions: [{key: scenario, operator: In, values: [x, y]}]}"),
+        0 => String::from("{matchExpressions: [{key: scenario, operator: In, values: [red, green]}]}"),
         _ => format!("{{matchLabels: {{scenario: {}}}}}", any(chance, &GROUPS[..3])),
     };
     let isolate = any(

@@ -33,13 +33,12 @@ impl Impostor {
     }
 
     async fn reads(&self) {
-        Api::<Namespace>::all(self.client.clone())
-            .get(self.namespace)
-            .await
-            .unwrap();
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        namespaces.get(self.namespace).await.unwrap();
         let kind = ApiResource::erase::<cofferdam::api::IsolationTier>(&());
         let tiers = Api::<DynamicObject>::all_with(self.client.clone(), &kind);
         tiers.list(&ListParams::default()).await.unwrap();
+        namespaces.get(self.namespace).await.unwrap();
     }
 
     async fn deletes(&self) {

@@ -85,8 +85,11 @@ async fn play(stage: &mut Stage, workload: Workload, plan: Option<Plan>) -> Resu
     let begin = stage.wipe().await;
     workload.set_up(stage).await;
     let in_order = plan.is_none_or(|plan| plan.disturbance.wants_writes_in_order());
-    let arguments: &[&str] = if in_order { &["--concurrency", "1"] } else { &[] };
-    stage.start_controller(arguments).await;
+    let mut arguments = plan.map_or(Vec::new(), |plan| plan.disturbance.arguments().to_vec());
+    if in_order {
+        arguments.extend(["--concurrency", "1"]);
+    }
+    stage.start_controller(&arguments).await;
     stage
         .settle()
         .await

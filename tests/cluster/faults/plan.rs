@@ -26,6 +26,8 @@ pub enum Disturbance {
     CrashAtWrite(usize, Moment),
     /// The controller dies at its first write of a status.
     CrashAtStatus(Moment),
+    /// As [`Self::CrashAtWrite`], of a controller that leads by a Lease: the next one has to wait for it.
+    CrashOfTheLeader(usize, Moment),
     /// The k-th write of a policy goes wrong.
     Write(usize, Mishap),
     /// The consistent read before a release goes wrong, or, for the watches' kinds, their lists after a restart.
@@ -108,6 +110,15 @@ const ON_READS: [Mishap; 10] = [
     Mishap::Truncated,
 ];
 
+// Which watch tells of which workload.
+const SEEN_BY: [(&str, Workload); 5] = [
+    (TIERS, Workload::Edit),
+    (NAMESPACES, Workload::Relabel),
+    (NAMESPACES, Workload::NewNamespace),
+    (POLICIES, Workload::Drift),
+    ("endpointslices", Workload::Facts),
+];
+
 const ON_EVENTS: [EventFault; 7] = [
     EventFault::Close,
     EventFault::Reset,
@@ -127,6 +138,12 @@ pub fn all_plans() -> Vec<Plan> {
     let watches = watch_faults();
     let stale = stale_lists();
     let plans = crashes.chain(writes).chain(reads).chain(watches).chain(stale);
+    // New ones come last, so that the others keep their numbers.
+    let plans = plans
+        .chain(silent_watches())
+        .chain(definition_faults())
+        .chain(stalls())
+        .chain(crashes_of_leaders());
     let numbered = plans.zip(1..);
     numbered
         .map(|((workload, disturbance), number)| Plan {
@@ -152,6 +169,65 @@ fn write_faults(workload: Workload) -> Vec<(Workload, Disturbance)> {
     faults.map(|fault| (workload, fault)).collect()
 }
 
+fn crashes_of_leaders() -> Vec<(Workload, Disturbance)> {
+    let places = [
+        (Workload::Edit, 1),
+        (Workload::Edit, 5),
+        (Workload::Leave, 2),
+        (Workload::Drift, 3),
+    ];
+    let crashes = places.into_iter();
+    crashes
+        .flat_map(|(workload, k)| MOMENTS.map(|moment| (workload, Disturbance::CrashOfTheLeader(k, moment))))
+        .collect()
+}
+
+// What ends by itself only after a minute, and what only a list beside the watch shows.
+fn silent_watches() -> Vec<(Workload, Disturbance)> {
+    let silent = SEEN_BY.map(|(resource, workload)| (workload, Disturbance::Event(resource, 1, EventFault::Silence)));
+    let swallowed = (1..=4).map(|nth| (Workload::Drift, Disturbance::Event(POLICIES, nth, EventFault::Swallow)));
+    silent.into_iter().chain(swallowed).collect()
+}
+
+// A tier that is gone is looked at again: it went alone, or its definition goes.
+fn definition_faults() -> Vec<(Workload, Disturbance)> {
+    let definition = "customresourcedefinitions";
+    let faults = [Workload::HandOver, Workload::Recreate].into_iter();
+    faults
+        .flat_map(|workload| {
+            ON_READS.map(|mishap| (workload, Disturbance::Read(definition, Reading::BeforeRelease, mishap)))
+        })
+        .collect()
+}
+
+fn stalls() -> Vec<(Workload, Disturbance)> {
+    let write = |workload, k, moment| (workload, Disturbance::Write(k, Mishap::Stall(moment)));
+    let read = |resource, moment| {
+        let stall = Mishap::Stall(moment);
+        (
+            Workload::Leave,
+            Disturbance::Read(resource, Reading::BeforeRelease, stall),
+        )
+    };
+    vec![
+        write(Workload::Create, 1, Moment::BeforeForwarding),
+        write(Workload::Edit, 1, Moment::BeforeForwarding),
+        write(Workload::Leave, 2, Moment::BeforeForwarding),
+        write(Workload::TakeOver, 1, Moment::AfterCommit),
+        read(NAMESPACES, Moment::BeforeForwarding),
+        read(TIERS, Moment::BeforeForwarding),
+        read(TIERS, Moment::AfterCommit),
+        (
+            Workload::Edit,
+            Disturbance::WatchStart(TIERS, Mishap::Stall(Moment::BeforeForwarding)),
+        ),
+        (
+            Workload::Drift,
+            Disturbance::WatchStart(POLICIES, Mishap::Stall(Moment::BeforeForwarding)),
+        ),
+    ]
+}
+
 fn read_faults(workload: Workload) -> Vec<(Workload, Disturbance)> {
     let before = [NAMESPACES, TIERS].into_iter();
     let before =
@@ -165,17 +241,10 @@ fn read_faults(workload: Workload) -> Vec<(Workload, Disturbance)> {
 }
 
 fn watch_faults() -> Vec<(Workload, Disturbance)> {
-    let seen_by = [
-        (TIERS, Workload::Edit),
-        (NAMESPACES, Workload::Relabel),
-        (NAMESPACES, Workload::NewNamespace),
-        (POLICIES, Workload::Drift),
-        ("endpointslices", Workload::Facts),
-    ];
-    let starts = seen_by
+    let starts = SEEN_BY
         .into_iter()
         .flat_map(|(resource, workload)| ON_READS.map(|mishap| (workload, Disturbance::WatchStart(resource, mishap))));
-    let events = seen_by.into_iter().flat_map(|(resource, workload)| {
+    let events = SEEN_BY.into_iter().flat_map(|(resource, workload)| {
         let last = if matches!(workload, Workload::Drift | Workload::Relabel) {
             2
         } else {
@@ -222,7 +291,7 @@ impl Disturbance {
             Armed::Request(stage.proxy.on(which, Nth::from(first, times), fault))
         };
         match self {
-            Self::CrashAtWrite(k, moment) => {
+            Self::CrashAtWrite(k, moment) | Self::CrashOfTheLeader(k, moment) => {
                 Armed::Request(stage.proxy.on(writes(), Nth::only(k), Fault::Crash(moment)))
             }
             Self::CrashAtStatus(moment) => {
@@ -254,7 +323,22 @@ impl Disturbance {
 
     /// Whether it is at a write whose number must not change: then writes come one after another.
     pub fn wants_writes_in_order(self) -> bool {
-        matches!(self, Self::CrashAtWrite(..))
+        matches!(self, Self::CrashAtWrite(..) | Self::CrashOfTheLeader(..))
+    }
+
+    /// What the controller is told beside what every plan tells it.
+    pub fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::CrashOfTheLeader(..) => &[
+                "--leader-elect=true",
+                "--lease-duration=3s",
+                "--renew-deadline=2s",
+                "--retry-period=500ms",
+            ],
+            // What the watch swallowed, only the next list shows.
+            Self::Event(_, _, EventFault::Swallow) => &["--relist-interval=2s"],
+            _ => &[],
+        }
     }
 
     /// Whether the controller may write more often than the undisturbed one: it was told, for a while, what is no longer so.
@@ -297,6 +381,9 @@ impl std::fmt::Display for Disturbance {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::CrashAtWrite(k, moment) => write!(formatter, "crash at write {k}, {}", in_words(*moment)),
+            Self::CrashOfTheLeader(k, moment) => {
+                write!(formatter, "crash of the leader at write {k}, {}", in_words(*moment))
+            }
             Self::CrashAtStatus(moment) => write!(formatter, "crash at the first status, {}", in_words(*moment)),
             Self::Write(k, mishap) => write!(formatter, "write {k}: {mishap}"),
             Self::Read(what, Reading::BeforeRelease, mishap) => write!(formatter, "{what} before a release: {mishap}"),

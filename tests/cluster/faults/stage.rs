@@ -23,8 +23,9 @@ pub const NAMESPACES: [&str; 3] = ["alpha", "beta", "gamma"];
 /// A policy of the tenant in each of them, which nobody may touch.
 pub const FOREIGN: &str = "tenants-own";
 
-// Past the longest back-off that a handful of failures brings about, and past two deadlines of a request.
-const CONVERGES_WITHIN: Duration = Duration::from_secs(60);
+// Past the longest back-off that a handful of failures brings about, two deadlines of a request, and the minute after which
+// a watch that has gone silent is opened anew.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(120);
 /// What follows from a write follows at once; a status is up to a second behind.
 const QUIET: Duration = Duration::from_millis(400);
 

@@ -66,7 +66,7 @@ impl<'log> ReleaseJudge<'log> {
         if event.user != Identity::Controller.user() {
             return None;
         }
-        let Some((namespace_read, tiers_read)) = self.last_read(event) else {
+        let Some((namespace_read, tiers_reads)) = self.last_read(event) else {
             return Some(format!(
                 "opened without a look at namespace and tiers: {}",
                 event.summary()
@@ -81,7 +81,8 @@ impl<'log> ReleaseJudge<'log> {
         let namespaces = moments(namespace_read, versions)
             .into_iter()
             .map(|time| at(versions, time));
-        let tiers = moments(tiers_read, self.tiers.values().flatten());
+        let moments_of = |read| moments(read, self.tiers.values().flatten());
+        let tiers: Vec<&str> = tiers_reads.into_iter().flat_map(moments_of).collect();
         // A write that was under way while they were read was seen or not: it takes every way of it to be wrong.
         let mut isolated_by = None;
         for labels in namespaces.map(|namespace| namespace.map(labels_of).unwrap_or_default()) {
@@ -104,24 +105,27 @@ impl<'log> ReleaseJudge<'log> {
         isolates(governor, direction).then(|| governor["metadata"]["name"].to_string())
     }
 
-    // The requests that asked for namespace and tiers last before a deletion.
-    fn last_read(&self, deletion: &AuditEvent) -> Option<(&AuditEvent, &AuditEvent)> {
-        let last = |verb: &str, resource: &str, name: &str| {
-            let asked = self.events.iter().filter(|event| {
-                event.user == Identity::Controller.user()
-                    && event.verb == verb
-                    && event.qualified_resource() == resource
-                    && event.name == name
-                    && event.succeeded()
-                    && event.received_at <= deletion.received_at
-                    && event.writer() == deletion.writer()
+    // The namespace is read, then the tiers, then the namespace again. Tiers may be read for another namespace at the same
+    // time, which the log does not tell apart: any of those reads may be the one.
+    fn last_read(&self, deletion: &AuditEvent) -> Option<(&AuditEvent, Vec<&AuditEvent>)> {
+        let asked = |verb: &'static str, resource: &'static str, name: &str| {
+            let name = name.to_owned();
+            let by_the_same = self.events.iter().map(|event| &**event).filter(|event| {
+                event.user == Identity::Controller.user() && event.writer() == deletion.writer() && event.succeeded()
             });
-            asked
-                .map(|event| &**event)
-                .max_by(|left, right| left.received_at.cmp(&right.received_at))
+            by_the_same
+                .filter(move |event| event.verb == verb && event.qualified_resource() == resource && event.name == name)
         };
-        let namespace = last("get", "namespaces", &deletion.namespace)?;
-        Some((namespace, last("list", "cofferdam.dev/isolationtiers", "")?))
+        let namespace = asked("get", "namespaces", &deletion.namespace);
+        let mut namespace: Vec<_> = namespace
+            .filter(|read| read.received_at <= deletion.received_at)
+            .collect();
+        namespace.sort_by(|left, right| left.received_at.cmp(&right.received_at));
+        let [.., first, second] = *namespace else { return None };
+        let tiers = asked("list", "cofferdam.dev/isolationtiers", "");
+        let between = tiers.filter(|read| read.received_at >= first.received_at && read.stage_at <= second.stage_at);
+        let between: Vec<_> = between.collect();
+        (!between.is_empty()).then_some((second, between))
     }
 }
 
