@@ -203,6 +203,8 @@ fn expect_gauges(expected: &mut Expected, seen: &Seen) {
             expected.is("policies", &[("tier", of), ("state", kind)], 0.0);
         }
         expected.is("contested_policies", &[("tier", of)], 0.0);
+        // The scenario's brake is off.
+        expected.is("held_releases", &[("tier", of)], 0.0);
         let doors = governed.iter().map(|namespace| seen.open_doors(namespace).len());
         let doors: usize = if isolates(tier, "Ingress") { doors.sum() } else { 0 };
         for (severity, count) in [("open", doors), ("external", 0), ("cluster", 0), ("port", 0)] {
