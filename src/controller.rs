@@ -29,6 +29,7 @@ pub mod readable;
 mod reconcile;
 mod relist;
 mod report;
+mod talk_budget;
 mod tasks;
 mod visit;
 mod watches;
@@ -59,6 +60,7 @@ use self::ledger::Ledger;
 use self::pulse::Pulse;
 use self::reconcile::Reconciler;
 use self::report::Reporter;
+use self::talk_budget::SharedTalkBudget;
 use self::tasks::{TaskEnded, Tasks};
 use self::watches::Watches;
 use self::widening_audit::WideningAudit;
@@ -155,7 +157,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         Arc::clone(&widenings),
         Arc::clone(&brake),
     ));
-    let (events, publishing) = Events::start(client.clone());
+    let (events, publishing) = Events::start(client.clone(), Arc::clone(&metrics));
     let (namespaces, widening) = (WorkQueue::new(), WorkQueue::new());
     let audit = Arc::new(Audit::default());
     metrics.serve_gauges(gauge_source(&reporter, &audit, &gate), options.metrics_max_namespaces)?;
@@ -218,6 +220,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
         brake,
         audit: Arc::clone(&audit),
         events,
+        failures_said: SharedTalkBudget::new(),
         metrics,
         reporter,
         began: Instant::now(),

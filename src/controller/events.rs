@@ -1,28 +1,51 @@
-//! Events for people, published beside the work: a slow or refused Event delays no write.
+//! Events for people, published beside the work: a slow or refused Event delays no write, and there are only so many of
+//! them; see [`super::talk_budget`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
+use super::talk_budget::SharedTalkBudget;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::policy::widening::{Severity, Widening};
 use crate::policy::{DriftKind, Namespace, PolicyName, TierIdentity, words};
+use crate::telemetry::metrics::{DroppedEvent, Metrics};
 
-/// Events that wait to be published. Beyond that they are dropped: metrics count what happened, Events only
-/// illustrate it.
-const WAITING: usize = 1024;
+/// Events that wait to be published, two for each thing that is said at once at most. Beyond that they are dropped: metrics
+/// count what happened, Events only illustrate it.
+const WAITING: usize = 2048;
+/// The recorder names an Event after its object, with a dot and the time in hexadecimal digits, and the API server takes
+/// names of at most 253 characters.
+const LONGEST_NAME: usize = 253 - 1 - 16;
+/// That Events were dropped is logged at most this often.
+const DROPS_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// Where Events are handed in.
 #[derive(Clone)]
 pub(super) struct Events {
     sender: mpsc::Sender<(Event, ObjectReference)>,
+    budget: Arc<SharedTalkBudget>,
+    drops: Drops,
+}
+
+/// Counts what is not published, and says so now and then.
+#[derive(Clone)]
+struct Drops {
+    metrics: Arc<Metrics>,
+    logged: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Events {
     /// Starts publishing; it ends when the returned task is aborted.
-    pub(super) fn start(client: Client) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(super) fn start(client: Client, metrics: Arc<Metrics>) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        let logged = Arc::default();
+        let drops = Drops { metrics, logged };
+        let refused = drops.clone();
         let publishing = tokio::spawn(async move {
             let reporter = Reporter {
                 controller: FIELD_MANAGER.to_owned(),
@@ -32,10 +55,22 @@ impl Events {
             while let Some((event, regarding)) = waiting.recv().await {
                 if let Err(error) = recorder.publish(&event, &regarding).await {
                     tracing::debug!(%error, "an Event was not published");
+                    refused.count(DroppedEvent::Refused);
                 }
             }
         });
-        (Self { sender }, publishing)
+        let events = Self {
+            sender,
+            budget: Arc::new(SharedTalkBudget::new()),
+            drops,
+        };
+        (events, publishing)
+    }
+
+    /// Whether one more thing about a namespace is said, in Events and in the log. To be asked once for each.
+    pub(super) fn have_room_for(&self, namespace: &str) -> bool {
+        let spent = self.budget.spend(namespace);
+        spent.inspect_err(|why| self.drops.count(*why)).is_ok()
     }
 
     /// A drift was healed; `what` says what had happened.
@@ -115,14 +150,10 @@ impl Events {
     fn publish_of(&self, reason: &str, action: &str, note: String, tier: &TierIdentity, policy: ObjectReference) {
         let tier = tier_reference(tier);
         let related = Some(tier.clone());
-        self.send(
-            EventType::Warning,
-            reason,
-            action,
-            note.clone(),
-            policy.clone(),
-            related,
-        );
+        if policy.name.as_ref().is_some_and(|name| name.len() <= LONGEST_NAME) {
+            let (note, policy) = (note.clone(), policy.clone());
+            self.send(EventType::Warning, reason, action, note, policy, related);
+        }
         self.send(EventType::Warning, reason, action, note, tier, Some(policy));
     }
 
@@ -145,7 +176,21 @@ impl Events {
             secondary: related,
         };
         if self.sender.try_send((event, regarding)).is_err() {
-            tracing::debug!("too many Events wait to be published; one was dropped");
+            self.drops.count(DroppedEvent::Waiting);
+        }
+    }
+}
+
+impl Drops {
+    fn count(&self, why: DroppedEvent) {
+        self.metrics.event_dropped(why);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|logged| logged.elapsed() >= DROPS_LOGGED_EVERY) {
+            *logged = Some(Instant::now());
+            tracing::warn!(
+                ?why,
+                "an Event was not published; cofferdam_events_dropped_total counts all of them, this is said once a minute"
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ use super::events::Events;
 use super::ledger::Ledger;
 use super::queue::Class;
 use super::report::Reporter;
+use super::talk_budget::SharedTalkBudget;
 use super::visit::Visit;
 use super::work::Ticket;
 use crate::api::Direction;
@@ -34,6 +35,8 @@ pub(super) struct Reconciler {
     pub(super) brake: Arc<ReleaseBrake>,
     pub(super) writer: Writer,
     pub(super) events: Events,
+    /// Of failures the log tells, status and metrics have them all.
+    pub(super) failures_said: SharedTalkBudget,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reporter: Arc<Reporter>,
     /// When the clock began that contests are told by.
@@ -148,12 +151,18 @@ impl Reconciler {
             let took = queued_since.elapsed().max(known_for.unwrap_or_default());
             if outcome.committed.contains(policy) {
                 self.metrics.drift_corrected(&tier.name, kind, took);
+                if !self.events.have_room_for(&namespace.name) {
+                    continue;
+                }
                 let what = explain(plan, observed, &namespace.name, policy, kind);
                 tracing::info!(namespace = namespace.name, %policy, tier = &*tier.name, kind = kind.as_str(), ?took, "healed: {what}");
                 self.events.healed(tier, namespace, policy, kind, &what);
             }
         }
         for policy in plan.taken_over().filter(|policy| outcome.committed.contains(policy)) {
+            if !self.events.have_room_for(&namespace.name) {
+                break;
+            }
             tracing::warn!(namespace = namespace.name, %policy, tier = &*tier.name, "took over a policy that stood under a reserved name");
             self.events.taken_over(tier, namespace, policy);
         }
@@ -171,6 +180,9 @@ impl Reconciler {
         if let Some(governor) = visit.governor() {
             for (policy, contest) in visit.newly_contested(&after) {
                 let tier = governor.tier.identity();
+                if !self.events.have_room_for(&namespace.name) {
+                    break;
+                }
                 tracing::warn!(namespace = namespace.name, %policy, tier = &*tier.name, "contested: {}", contest.in_words());
                 self.events.contested(tier, namespace, policy, &contest.in_words());
             }
@@ -186,7 +198,9 @@ impl Reconciler {
     fn finish(&self, ticket: Ticket<String>, plan: &Plan, outcome: &Outcome, took: Duration) {
         let result = match &outcome.failure {
             Some(failure) => {
-                tracing::warn!(namespace = ticket.key(), reason = failure.reason, "{}", failure.message);
+                if self.failures_said.spend(ticket.key()).is_ok() {
+                    tracing::warn!(namespace = ticket.key(), reason = failure.reason, "{}", failure.message);
+                }
                 self.metrics.reconcile_failed(CONTROLLER, failure.reason);
                 ReconcileResult::Error
             }

@@ -29,6 +29,7 @@ pub struct Metrics {
     reconcile_errors: IntCounterVec,
     reconcile_duration: HistogramVec,
     api_requests: IntCounterVec,
+    events_dropped: IntCounterVec,
     cache_synced: IntGaugeVec,
     leader: IntGaugeVec,
 }
@@ -56,6 +57,19 @@ pub enum ReconcileResult {
     Error,
 }
 
+/// Why an Event was not published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DroppedEvent {
+    /// So much was said about its namespace already.
+    Namespace,
+    /// So much was said about all namespaces together.
+    Total,
+    /// Too many wait to be published.
+    Waiting,
+    /// The API server did not take it.
+    Refused,
+}
+
 /// Seconds, from a fast write on an idle server to a minute.
 const LATENCY_BUCKETS: [f64; 15] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -73,6 +87,19 @@ impl ReconcileResult {
             Self::Success => "success",
             Self::Requeue => "requeue",
             Self::Error => "error",
+        }
+    }
+}
+
+impl DroppedEvent {
+    const ALL: [Self; 4] = [Self::Namespace, Self::Total, Self::Waiting, Self::Refused];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Total => "total",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
         }
     }
 }
@@ -103,6 +130,7 @@ impl Metrics {
                 &RECONCILE_BUCKETS,
             )?,
             api_requests: counter(at, "api_requests_total", REQUESTS, &["verb", "resource", "code"])?,
+            events_dropped: counter(at, "events_dropped_total", EVENTS_DROPPED, &["reason"])?,
             cache_synced: gauge(at, "cache_synced", CACHE_SYNCED, &["resource"])?,
             leader: gauge(at, "leader", LEADER, &[])?,
             registry: registry.clone(),
@@ -208,6 +236,11 @@ impl Metrics {
         self.leader.with_label_values::<&str>(&[]).set(1);
     }
 
+    /// An Event was not published.
+    pub fn event_dropped(&self, why: DroppedEvent) {
+        self.events_dropped.with_label_values(&[why.label()]).inc();
+    }
+
     /// A cache has, or no longer has, all objects of its resource.
     pub fn cache_synced(&self, resource: &'static str, synced: bool) {
         self.cache_synced.with_label_values(&[resource]).set(i64::from(synced));
@@ -235,6 +268,9 @@ impl Metrics {
         for kind in DriftKind::ALL {
             self.drift_heal_duration.with_label_values(&[kind.as_str()]);
         }
+        for why in DroppedEvent::ALL {
+            self.events_dropped.with_label_values(&[why.label()]);
+        }
     }
 
     /// A set of names has no state that a panic could leave half-done.
@@ -251,6 +287,8 @@ const RECONCILES: &str = "Reconciles, by how they ended.";
 const ERRORS: &str = "Reconciles that met an error, by its reason.";
 const REQUESTS: &str = "Requests to the API server, by how they ended.";
 const LEADER: &str = "1 while this replica is the one that writes.";
+const EVENTS_DROPPED: &str =
+    "Events that were not published, by why: what they tell of is counted elsewhere all the same.";
 const CACHE_SYNCED: &str = "1 while the cache of a resource is complete.";
 
 fn counter(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {

@@ -73,6 +73,7 @@ fn is_named_as_documented() {
         "cofferdam_drift_detected_total",
         "cofferdam_drift_heal_duration_seconds",
         "cofferdam_drift_oldest_timestamp_seconds",
+        "cofferdam_events_dropped_total",
         "cofferdam_held_releases",
         "cofferdam_last_audit_timestamp_seconds",
         "cofferdam_leader",
