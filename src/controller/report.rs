@@ -328,3 +328,6 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }
+
+#[cfg(test)]
+mod tests;

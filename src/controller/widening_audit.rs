@@ -87,6 +87,9 @@ impl WideningAudit {
         let complete = slice.judgements.is_complete();
         if let Some(tier) = &slice.tier {
             for widening in &slice.news {
+                if !self.events.have_room_for(namespace) {
+                    break;
+                }
                 tracing::warn!(
                     namespace,
                     policy = widening.policy,
