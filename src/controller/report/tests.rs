@@ -7,6 +7,7 @@ use kube::core::PartialObjectMeta;
 
 use super::*;
 use crate::controller::visit::Visit;
+use crate::policy::brake::MaxUnprotected;
 use crate::policy::record::{OpenDrift, Outcome};
 use crate::policy::{DriftKind, Exemptions, PolicyName};
 use crate::telemetry::metrics::KnownSeries;
@@ -46,7 +47,9 @@ fn built(tiers: usize, namespaces: usize, drifted: usize) -> Reporter {
     for watched in [Watched::Tiers, Watched::Namespaces, Watched::Policies] {
         cache.synced(watched);
     }
-    Reporter::new(Arc::new(cache), Arc::new(ledger), Arc::default())
+    let (cache, ledger) = (Arc::new(cache), Arc::new(ledger));
+    let brake = ReleaseBrake::new(Arc::clone(&cache), Arc::clone(&ledger), MaxUnprotected::default());
+    Reporter::new(cache, ledger, Arc::default(), Arc::new(brake))
 }
 
 fn protect(cache: &Cache, ledger: &Ledger, name: &str, drifted: bool) {

@@ -91,6 +91,7 @@ fn a_tier_waits_for_what_nobody_would_do_without_it() {
             NamespaceState::Failed(Failure {
                 reason: "Forbidden",
                 message: String::new(),
+                retry_after: None,
             }),
             false,
         ),
