@@ -29,6 +29,8 @@ struct Rounds {
     restart_seconds: Vec<f64>,
     restart_writes: Vec<f64>,
     peak_memory: Vec<f64>,
+    scrape_milliseconds: Vec<f64>,
+    scrape_bytes: Vec<f64>,
 }
 
 /// POST and PUT at 1, 8 and 32 connections.
@@ -143,6 +145,16 @@ pub async fn measure_large(scene: &mut Scene, table: &mut Table) {
         largest(&rounds.peak_memory),
         Bar::Below(64.0),
     ));
+    table.push(Row::ours(
+        "a scrape at 10000 namespaces: ms",
+        median(&rounds.scrape_milliseconds),
+        Bar::Below(100.0),
+    ));
+    table.push(Row::ours(
+        "a scrape at 10000 namespaces: bytes",
+        largest(&rounds.scrape_bytes),
+        Bar::Below(1_000_000.0),
+    ));
 }
 
 async fn raw_round(scene: &Scene, rounds: &mut Rounds) {
@@ -189,6 +201,7 @@ async fn our_round(scene: &mut Scene, rounds: &mut Rounds) {
     let written = scene.quiet().await - before;
     rounds.tier_edit.push(rate);
     rounds.edit_writes_per_policy.push(written.policies / per_policy);
+    scrape(&controller, rounds);
     rounds.peak_memory.push(peak_memory(&controller));
     assert_eq!(controller.sigterm().await, 0, "the controller ends in order");
     restart(scene, rounds).await;
@@ -222,6 +235,19 @@ fn puts(scene: &Scene, count: usize) -> Vec<Prepared> {
         let governed = policies.filter(|policy| policy.namespace.starts_with("governed-"));
         governed.take(count).map(|policy| bytes.put(policy)).collect()
     })
+}
+
+/// As Prometheus does, from the request to the last byte.
+fn scrape(controller: &Controller, rounds: &mut Rounds) {
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let (code, page) = controller.get("/metrics").expect("a running controller");
+        rounds
+            .scrape_milliseconds
+            .push(started.elapsed().as_secs_f64() * 1000.0);
+        rounds.scrape_bytes.push(page.len() as f64);
+        assert_eq!(code, 200, "a scrape is answered");
+    }
 }
 
 /// `VmHWM`, in MiB.

@@ -1,6 +1,7 @@
 //! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,7 +26,7 @@ use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::api::{IsolationTier, IsolationTierStatus};
 use crate::policy::brake::Held;
 use crate::policy::status::{departing_status, stalls_at, tier_status};
-use crate::policy::tally::{Tally, tally};
+use crate::policy::tally::{Tally, TierTally, tally};
 use crate::policy::{ParsedTier, RankedTier, TierIdentity, World, words};
 use crate::telemetry::gauges::{
     ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
@@ -254,13 +255,14 @@ fn status_of(
     now: Timestamp,
 ) -> (Option<IsolationTierStatus>, IsolationTierStatus) {
     let before = IsolationTierStatus::deserialize(&known.status).ok();
-    let own = tally
-        .tiers
-        .get(&ranked.tier.identity().name)
-        .cloned()
-        .unwrap_or_default();
-    let status = tier_status(ranked, &own, before.as_ref(), now);
+    let status = tier_status(ranked, &own_tally(ranked, tally), before.as_ref(), now);
     (before, status)
+}
+
+/// Lent, since it lists every namespace that drifts.
+fn own_tally<'tally>(ranked: &RankedTier, tally: &'tally Tally) -> Cow<'tally, TierTally> {
+    let own = tally.tiers.get(&ranked.tier.identity().name);
+    own.map_or_else(|| Cow::Owned(TierTally::default()), Cow::Borrowed)
 }
 
 /// Whether what stands was said of this very spec and not every namespace was looked at yet: a process that has just
@@ -306,10 +308,9 @@ fn departing_gauges(tier: &ParsedTier, held: &BTreeMap<Arc<str>, Held>) -> TierG
 }
 
 fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus) -> TierGauges {
-    let name = &ranked.tier.identity().name;
-    let own = tally.tiers.get(name).cloned().unwrap_or_default();
+    let own = own_tally(ranked, tally);
     TierGauges {
-        tier: name.to_string(),
+        tier: ranked.tier.identity().name.to_string(),
         conditions: TierConditions {
             ready: status
                 .condition(words::READY)
@@ -320,11 +321,11 @@ fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus)
         namespaces: own.namespaces,
         policies: PolicyCounts {
             in_sync: own.policies_in_sync,
-            drifted: own.policies_drifted,
+            drifted: own.policies_drifted.clone(),
         },
         contested: own.contested,
         widening: own.widening,
-        held_releases: own.held.map_or(0, |held| held.releases.len() as u64),
+        held_releases: own.held.as_ref().map_or(0, |held| held.releases.len() as u64),
         drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }

@@ -109,8 +109,9 @@ fn a_scrape_of_ten_thousand_namespaces_is_small_and_quick() {
     assert!((sum(&text, "cofferdam_tier_namespaces{") - 10_000.0).abs() < 0.5);
     assert!((sum(&text, "cofferdam_namespace_drift{") - 1_000.0).abs() < 0.5);
     assert!((sum(&text, "cofferdam_namespace_drift_omitted") - 9_000.0).abs() < 0.5);
-    // A debug build takes some ten times as long as a release build, which has 100 ms.
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // A debug build, for which this is 140 ms, takes several times as long as a release build, which has 100 ms: see the
+    // row of `make bench BENCH=--large`.
+    assert!(took < Duration::from_millis(400), "{took:?}");
 }
 
 #[test]
