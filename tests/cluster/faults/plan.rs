@@ -144,6 +144,7 @@ pub fn all_plans() -> Vec<Plan> {
         .chain(definition_faults())
         .chain(stalls())
         .chain(crashes_of_leaders());
+    let plans = plans.chain(Workload::LATER.into_iter().flat_map(self::crashes));
     let numbered = plans.zip(1..);
     numbered
         .map(|((workload, disturbance), number)| Plan {

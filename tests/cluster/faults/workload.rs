@@ -1,6 +1,7 @@
 //! What happens in a plan beside the fault. Each is a state to begin with and one change of it; the writes that the change
 //! brings about are counted by [`super::reference`], which holds this file to its numbers.
 
+use cofferdam::api::IsolationTierStatus;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::stage::Stage;
 use crate::harness::scenario_namespaces::create_namespace;
-use crate::harness::scenario_tiers::{apply_tier, selecting, set_labels};
+use crate::harness::scenario_tiers::{apply_tier, condition, eventually_status, selecting, set_labels};
 
 /// A change of the cluster that the controller has to follow.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,6 +42,12 @@ pub enum Workload {
     NewNamespace,
     /// The cluster's DNS moves to another port.
     Facts,
+    /// The tier is deleted and takes its policies along.
+    Remove,
+    /// As [`Self::Remove`], and the next tier takes over.
+    RemoveToNext,
+    /// Both namespaces leave every tier, are held, and a confirmation releases them.
+    Confirm,
 }
 
 const STRICT: &str = "
@@ -94,11 +101,14 @@ impl Workload {
         Self::Facts,
     ];
 
+    /// Those that came after plans had numbers.
+    pub const LATER: [Self; 2] = [Self::Remove, Self::RemoveToNext];
+
     /// How many policies its change makes the controller write.
     pub const fn writes(self) -> usize {
         match self {
             Self::Create | Self::Edit | Self::Outrank | Self::HandOver | Self::Recreate => 8,
-            Self::Enforce | Self::Leave | Self::Relabel => 8,
+            Self::Enforce | Self::Leave | Self::Relabel | Self::Remove | Self::RemoveToNext | Self::Confirm => 8,
             Self::Narrow | Self::Widen | Self::Drift | Self::NewNamespace => 4,
             Self::TakeOver => 9,
             Self::Facts => 2,
@@ -107,7 +117,27 @@ impl Workload {
 
     /// Whether a status surely says something else afterwards; a drift may be healed before it is told.
     pub const fn changes_a_status(self) -> bool {
-        !matches!(self, Self::HandOver | Self::Drift | Self::Facts)
+        !matches!(
+            self,
+            Self::HandOver | Self::Drift | Self::Facts | Self::Remove | Self::RemoveToNext
+        )
+    }
+
+    /// Whether the garbage collector strips the reference to a deleted tier from policies, maybe before the controller has
+    /// heard of the deletion: then it puts them right once more.
+    pub const fn is_raced_by_the_garbage_collector(self) -> bool {
+        matches!(
+            self,
+            Self::HandOver | Self::Recreate | Self::Remove | Self::RemoveToNext
+        )
+    }
+
+    /// What the controller is told.
+    pub const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Confirm => &["--max-unprotected=0"],
+            _ => &[],
+        }
     }
 
     /// Makes the state that it begins with; the controller has yet to follow.
@@ -126,6 +156,11 @@ impl Workload {
             Self::TakeOver => squat(stage).await,
             Self::HandOver => {
                 apply_tier(admin, "strict", &Self::strict("")).await;
+                apply_tier(admin, "other", &selecting("strict", OTHER)).await;
+            }
+            Self::Remove => _ = apply_tier(admin, "strict", &Self::strict("deletionPolicy: Remove")).await,
+            Self::RemoveToNext => {
+                apply_tier(admin, "strict", &Self::strict("deletionPolicy: Remove")).await;
                 apply_tier(admin, "other", &selecting("strict", OTHER)).await;
             }
             Self::Relabel => {
@@ -149,7 +184,13 @@ impl Workload {
                 let above = format!("precedence: 20\n{OTHER}");
                 apply_tier(admin, "other", &selecting("strict", &above)).await;
             }
-            Self::HandOver => delete_strict(stage).await,
+            Self::HandOver | Self::Remove | Self::RemoveToNext => delete_strict(stage).await,
+            Self::Confirm => {
+                for namespace in GOVERNED {
+                    set_labels(admin, namespace, json!({"scenario": null})).await;
+                }
+                confirm_what_is_held(stage).await;
+            }
             Self::Recreate => {
                 delete_strict(stage).await;
                 apply_tier(admin, "strict", &Self::strict("")).await;
@@ -192,6 +233,25 @@ async fn delete_strict(stage: &Stage) {
     stage
         .tiers()
         .delete("strict", &parameters)
+        .await
+        .expect("a tier that stands");
+}
+
+async fn confirm_what_is_held(stage: &Stage) {
+    let both = |status: &IsolationTierStatus| {
+        let ready = condition(status, "Ready").filter(|ready| ready.reason == "Held");
+        ready.is_some_and(|ready| GOVERNED.iter().all(|namespace| ready.message.contains(namespace)))
+    };
+    let status = eventually_status(&stage.admin, "strict", "both are held", both).await;
+    let message = &condition(&status, "Ready").expect("a condition that was found").message;
+    let (_, rest) = message
+        .split_once("cofferdam.dev/confirm=")
+        .expect("a command that confirms");
+    let digest: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let confirmation = json!({"metadata": {"annotations": {"cofferdam.dev/confirm": digest}}});
+    stage
+        .tiers()
+        .patch_metadata("strict", &PatchParams::default(), &Patch::Merge(confirmation))
         .await
         .expect("a tier that stands");
 }
