@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Plan;
-use crate::policy::contest::Contests;
+use crate::policy::contest::{Contest, Contests};
 use crate::policy::{Cause, DriftKind, PolicyName};
 
 /// A drift whose heal is put off because somebody fights over the object.
@@ -21,7 +21,13 @@ impl Plan {
     /// Puts off the heals of contested objects. What must not come before one of them waits with it: a base is not
     /// narrowed before its extras stand, and what we wrote is not removed before everything stands. What somebody
     /// else put there goes at once.
+    ///
+    /// Once the first of them is due, what waits takes all of them along: who fights over two objects in turn would
+    /// otherwise keep what the tier does not allow any more.
     pub fn hold(&mut self, contests: &Contests, now: Duration) {
+        if self.changes_what_stands() && self.heals_a_contested_object(contests, now) {
+            return;
+        }
         let held = |name: &PolicyName, cause| drift_that_waits(name, cause, contests, now);
         let writes = self.writes().filter_map(|write| held(&write.name, write.cause));
         let writes: Vec<_> = writes.collect();
@@ -38,6 +44,23 @@ impl Plan {
             stays(&removals, &removal.name) && (writes.is_empty() || removal.cause != Cause::Pending)
         });
         self.held = writes.into_iter().chain(removals).collect();
+    }
+
+    /// Whether a base is to be narrowed, or something of ours removed, because tier, namespace or facts changed.
+    fn changes_what_stands(&self) -> bool {
+        self.bases.iter().any(|base| !base.cannot_wait())
+            || self.removals.iter().any(|removal| removal.cause == Cause::Pending)
+    }
+
+    fn heals_a_contested_object(&self, contests: &Contests, now: Duration) -> bool {
+        let contested = |name: &PolicyName| contests.get(name).is_some_and(Contest::is_contested);
+        let mut writes = self.writes();
+        writes.any(|write| {
+            let (name, cause) = (&write.name, write.cause);
+            matches!(cause, Cause::Drift(_))
+                && contested(name)
+                && drift_that_waits(name, cause, contests, now).is_none()
+        })
     }
 }
 

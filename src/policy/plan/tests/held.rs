@@ -92,3 +92,42 @@ fn what_we_wrote_is_not_removed_while_something_waits() {
     held.hold(&contested(&[BASE_INGRESS]), NOW);
     assert_eq!(names(&held), [] as [&str; 0]);
 }
+
+// With two objects in turn, one of them would always wait, and the base would never be narrowed.
+#[test]
+fn who_fights_over_two_objects_in_turn_keeps_no_old_allowance() {
+    let extra = |name: &str, key: &str| json!({"name": name, "preset": "KubeAPIServer", "podSelector": {"matchLabels": {key: "true"}}});
+    let extras = [extra("a", "needs-a"), extra("b", "needs-b")];
+    let with_dns: Vec<_> = extras
+        .iter()
+        .cloned()
+        .chain([json!({"name": "dns", "preset": "DNS"})])
+        .collect();
+    let (old, new) = (
+        tier("x", json!({"allow": with_dns})),
+        tier("x", json!({"allow": extras})),
+    );
+    let (old, new) = (world([old], known_facts()), world([new], known_facts()));
+    let namespace = namespace("n", &[]);
+    let first = plan(&old, &namespace, &ObservedPolicies::new(), None);
+    let record = record_of(&old, &namespace, &first);
+    let mut standing = observed(&namespace, first.writes());
+    let (a, b) = ("cofferdam-allow-a-egress", "cofferdam-allow-b-egress");
+    standing.remove(&name(a));
+    standing.remove(&name(b));
+    let mut contests = contested(&[a]);
+    let last_heal_of_b = NOW + Duration::from_millis(500);
+    let mut contest = Contest::default();
+    (0..6).for_each(|_| _ = contest.healed(last_heal_of_b, None));
+    contests.insert(name(b), contest);
+
+    let at = |now| {
+        let mut plan = plan(&new, &namespace, &standing, Some(&record));
+        plan.hold(&contests, now);
+        plan
+    };
+    let both_wait = at(NOW + Duration::from_millis(900));
+    assert_eq!(names(&both_wait), [] as [&str; 0]);
+    let one_is_due = at(NOW + Duration::from_secs(1));
+    assert_eq!(names(&one_is_due), [a, b, BASE_EGRESS], "{:?}", one_is_due.held);
+}
