@@ -196,7 +196,8 @@ impl Brake {
             *counts.entry(*direction).or_default() += 1;
         }
         for inherited in self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier) {
-            *counts.entry(inherited.direction).or_default() += inherited.namespaces;
+            let count = counts.entry(inherited.direction).or_default();
+            *count = u64::saturating_add(*count, inherited.namespaces);
         }
         counts
     }
@@ -273,7 +274,10 @@ impl Brake {
             .inherited
             .iter()
             .filter(|inherited| inherited.direction == direction);
-        wanted + recent.count() as u64 + inherited.map(|inherited| inherited.namespaces).sum::<u64>()
+        // Whoever may write a status may write any number there.
+        inherited.fold(wanted + recent.count() as u64, |opened, inherited| {
+            opened.saturating_add(inherited.namespaces)
+        })
     }
 
     fn limit_of(&self, census: &Census, direction: Direction) -> u64 {
@@ -284,7 +288,7 @@ impl Brake {
         match self.limit {
             MaxUnprotected::Namespaces(namespaces) => namespaces,
             MaxUnprotected::Percent(percent) => {
-                let before = census.protected(direction) + opened;
+                let before = census.protected(direction).saturating_add(opened);
                 (before.saturating_mul(u64::from(percent)) / 100).max(1)
             }
         }

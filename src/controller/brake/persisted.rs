@@ -22,10 +22,20 @@ use crate::controller::readable::Readable;
 use crate::policy::TierIdentity;
 use crate::policy::brake::{Grant, Inherited, WINDOW};
 use crate::policy::record::Failure;
+use crate::policy::words;
 
-/// Up to when each tier's status tells of the releases, by the tier's uid. Whoever writes has the lock: the others find
-/// their release in what was written, and the last one written is the latest.
-pub(super) type Persisted = Mutex<BTreeMap<Arc<str>, Duration>>;
+/// What is written. Whoever writes has the lock: the others find their release in what was written, and the last one
+/// written is the latest.
+pub(super) type Persisted = Mutex<Writing>;
+
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    /// Up to when each tier's status tells of the releases, by the tier's uid.
+    until: BTreeMap<Arc<str>, Duration>,
+    /// What failed last, and when. Who waited for it need not try too: each would take as long, one after the other, and
+    /// every worker might be among them.
+    failed: Option<(Duration, Failure)>,
+}
 
 impl ReleaseBrake {
     /// Writes down that these releases are about to be made.
@@ -34,9 +44,15 @@ impl ReleaseBrake {
     /// When that could not be written; then they must not be made.
     pub(in crate::controller) async fn write_down(&self, client: &Client, grants: &[Grant]) -> Result<(), Failure> {
         for (tier_uid, granted_at) in grants.iter().filter_map(Grant::takes_a_place) {
+            let waits_since = self.began.elapsed();
             let mut persisted = self.persisted.lock().await;
-            if persisted.get(tier_uid).is_some_and(|until| *until >= granted_at) {
+            if persisted.until.get(tier_uid).is_some_and(|until| *until >= granted_at) {
                 continue;
+            }
+            if let Some((at, failure)) = &persisted.failed
+                && *at >= waits_since
+            {
+                return Err(failure.clone());
             }
             // A tier that is gone by now has no status; what it released is not remembered beyond this process.
             let Some(tier) = self.cache.tier_of_uid(tier_uid) else {
@@ -44,8 +60,13 @@ impl ReleaseBrake {
             };
             let now = self.began.elapsed();
             let counts = self.state().brake.recent_of(tier_uid);
-            if write(client, &tier, &counts).await? {
-                persisted.insert(Arc::clone(tier_uid), now);
+            match write(client, &tier, &counts).await {
+                Ok(true) => _ = persisted.until.insert(Arc::clone(tier_uid), now),
+                Ok(false) => {}
+                Err(failure) => {
+                    persisted.failed = Some((self.began.elapsed(), failure.clone()));
+                    return Err(failure);
+                }
             }
         }
         Ok(())
@@ -78,7 +99,7 @@ impl ReleaseBrake {
     }
 }
 
-/// Returns whether the tier is still there.
+/// Returns whether the tier is still there. A conflict says nothing of that: others wrote it again and again meanwhile.
 async fn write(client: &Client, tier: &TierIdentity, counts: &BTreeMap<Direction, u64>) -> Result<bool, Failure> {
     let count = |direction| {
         let count = counts.get(&direction).copied().unwrap_or_default();
@@ -102,9 +123,21 @@ async fn write(client: &Client, tier: &TierIdentity, counts: &BTreeMap<Direction
     let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
     match within_deadline(api.patch_status(&tier.name, &parameters, &Patch::Merge(patch))).await {
         Ok(_) => Ok(true),
-        Err(error) => match WriteError::of(error, &format!("releases in the status of IsolationTier {}", tier.name)) {
-            WriteError::NamespaceGone | WriteError::OtherRevision => Ok(false),
-            WriteError::Failed(failure) => Err(failure),
-        },
+        Err(error) => {
+            let what = format!("releases in the status of IsolationTier {}", tier.name);
+            let is_gone = matches!(&error, kube::Error::Api(status) if status.code == 404);
+            match WriteError::of(error, &what) {
+                WriteError::Failed(failure) => Err(failure),
+                _ if is_gone => Ok(false),
+                _ => Err(Failure {
+                    reason: words::REQUEST_FAILED,
+                    message: format!("{what}: it was changed meanwhile; it is tried again"),
+                    retry_after: None,
+                }),
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

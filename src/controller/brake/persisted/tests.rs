@@ -1,0 +1,103 @@
+use http::{Request, Response};
+use kube::client::Body;
+use tokio::time::Instant;
+use tower::service_fn;
+
+use super::*;
+use crate::controller::cache::Cache;
+use crate::controller::ledger::Ledger;
+use crate::policy::Exemptions;
+use crate::policy::brake::{Brake, Census, MaxUnprotected, Release};
+
+const ROUND_TRIP: Duration = Duration::from_secs(10);
+
+/// An API server that answers every request so, after a while.
+fn server(code: u16) -> Client {
+    let answer = move |_: Request<Body>| async move {
+        tokio::time::sleep(ROUND_TRIP).await;
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"});
+        let answer = Response::builder()
+            .status(code)
+            .body(Body::from(status.to_string().into_bytes()));
+        answer.map_err(tower::BoxError::from)
+    };
+    Client::new(service_fn(answer), "default")
+}
+
+fn brake_with_a_tier() -> ReleaseBrake {
+    let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
+    let tier: DynamicObject = serde_json::from_value(json!({
+        "metadata": {"name": "t", "uid": "uid-t"},
+        "spec": {"namespaceSelector": {}, "mode": "Enforce"},
+    }))
+    .unwrap();
+    cache.tiers_listed(&[tier]);
+    ReleaseBrake::new(Arc::new(cache), Arc::new(Ledger::default()), MaxUnprotected::default())
+}
+
+fn grants(count: usize) -> Vec<Vec<Grant>> {
+    let mut brake = Brake::new(MaxUnprotected::Namespaces(count as u64));
+    let mut census = Census::default();
+    let names: Vec<_> = (0..count).map(|number| format!("n{number:03}")).collect();
+    for name in &names {
+        let release = Release {
+            namespace: name.clone(),
+            direction: Direction::Egress,
+            policy_uid: "uid".into(),
+            tier_uid: "uid-t".into(),
+        };
+        census.set(name, [release], Vec::new());
+    }
+    names
+        .iter()
+        .map(|name| brake.admit(&census, name, Duration::ZERO))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_tier_that_is_gone_is_released_from_without_a_word_in_its_status() {
+    for (code, written) in [(404, true), (409, false), (403, false), (500, false)] {
+        let brake = brake_with_a_tier();
+        let grants = grants(1).remove(0);
+        assert_eq!(grants.len(), 1);
+        let result = brake.write_down(&server(code), &grants).await;
+        assert_eq!(result.is_ok(), written, "{code}: {result:?}");
+    }
+}
+
+// Every worker waits for the one that writes: one after the other, they would heal nothing for minutes.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_write_that_fails_does_not_try_too() {
+    let (brake, client, started) = (brake_with_a_tier(), server(500), Instant::now());
+    let grants = grants(32);
+    let all = grants.iter().map(|grants| brake.write_down(&client, grants));
+    let results = futures::future::join_all(all).await;
+    assert!(results.iter().all(Result::is_err));
+    assert_eq!(started.elapsed(), ROUND_TRIP);
+    assert!(brake.write_down(&client, &grants[0]).await.is_err());
+    assert_eq!(started.elapsed(), ROUND_TRIP * 2, "a later one tries again");
+}
+
+// Whoever may write a status may write any number there.
+#[test]
+fn absurd_numbers_in_a_status_hold_and_end_no_process() {
+    let most = |until: u64| Inherited {
+        tier_uid: "uid-t".into(),
+        direction: Direction::Egress,
+        namespaces: u64::MAX / 2 + 1,
+        until: Duration::from_secs(until),
+    };
+    let mut brake = Brake::new(MaxUnprotected::default());
+    brake.inherit([most(10), most(20), most(30)]);
+    let mut census = Census::default();
+    let release = Release {
+        namespace: String::from("n"),
+        direction: Direction::Egress,
+        policy_uid: "uid".into(),
+        tier_uid: "uid-t".into(),
+    };
+    census.set("n", [release], Vec::new());
+    assert_eq!(brake.admit(&census, "n", Duration::ZERO), []);
+    assert_eq!(brake.recent_of("uid-t")[&Direction::Egress], u64::MAX);
+    assert_eq!(brake.admit(&census, "n", Duration::from_secs(30)).len(), 1);
+}
