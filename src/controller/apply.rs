@@ -52,14 +52,14 @@ impl Writer {
         let extras_stand = outcome.is_complete();
         let bases = plan.bases.iter().filter(|base| extras_stand || base.cannot_wait());
         self.write_all(cache, namespace, bases, &mut outcome).await;
-        if plan.opens_a_direction() && Instant::now() > release_until {
+        if plan.opens_a_direction() && tokio::time::Instant::now().into_std() > release_until {
             outcome.look_again = true;
         }
         if outcome.is_complete() && !outcome.namespace_gone {
             let removals = plan
                 .removals
                 .iter()
-                .map(|removal| self.remove(cache, namespace, removal));
+                .map(|removal| self.remove(cache, namespace, removal, release_until));
             for (removal, result) in plan.removals.iter().zip(few_at_a_time(removals).await) {
                 record(&mut outcome, &removal.name, result);
             }
@@ -109,13 +109,23 @@ impl Writer {
         }
     }
 
-    async fn remove(&self, cache: &Cache, namespace: &Namespace, removal: &Removal) -> Result<(), WriteError> {
+    async fn remove(
+        &self,
+        cache: &Cache,
+        namespace: &Namespace,
+        removal: &Removal,
+        release_until: Instant,
+    ) -> Result<(), WriteError> {
         let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
         let parameters = DeleteParams::default().preconditions(Preconditions {
             uid: Some(removal.uid.to_string()),
             resource_version: Some(removal.resource_version.to_string()),
         });
         let permit = self.permits.acquire().await.ok();
+        // That wait may be long where the API server is slow.
+        if removal.name.is_base() && tokio::time::Instant::now().into_std() > release_until {
+            return Err(WriteError::OtherRevision);
+        }
         let result = within_deadline(api.delete(removal.name.as_str(), &parameters)).await;
         drop(permit);
         match result {

@@ -67,3 +67,29 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     assert_eq!((crowded.committed.len(), small.committed.len()), (3000, 1));
     assert!(took <= ROUND_TRIP * 2, "waited {took:?}");
 }
+
+// All that may be in flight is taken by requests that hang, and what confirmed the release gets old meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
+    let writer = Writer::new(slow_server(), 1);
+    let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
+    let (crowded, released) = (namespace("crowded"), namespace("released"));
+    let release = Plan {
+        removals: vec![Removal {
+            name: PolicyName::baseline(crate::api::Direction::Egress),
+            ..surplus(1).removals.remove(0)
+        }],
+        ..Plan::default()
+    };
+    for (in_time, committed) in [(ROUND_TRIP * 9, 1), (ROUND_TRIP * 3, 0)] {
+        let now = Instant::now();
+        let until = (now + in_time).into_std();
+        let some = surplus(5);
+        let crowded = writer.apply(&cache, &crowded, &some, until);
+        let (_, outcome) = tokio::join!(crowded, writer.apply(&cache, &released, &release, until));
+        assert_eq!(
+            (outcome.committed.len(), outcome.look_again),
+            (committed, committed == 0)
+        );
+    }
+}
