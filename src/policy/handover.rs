@@ -1,7 +1,7 @@
 //! The end of a tier that takes its policies along: what is still to be done before it may go.
 
 use super::assign::{Governor, assign};
-use super::{Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, ParsedTier, World};
+use super::{Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, ParsedTier, PolicyName, RankedTier, World};
 use crate::api::DeletionPolicy;
 
 /// What has to be done about our finalizer on a tier.
@@ -34,8 +34,8 @@ pub fn finalizer_change(
 
 /// Whether something is still to be done in a namespace before `tier`, which departs, may go.
 ///
-/// A hand-over that fails, or waits for an allowance, does not keep it: its policies stay, and the next tier takes them
-/// over when it can. A release that is held or fails does: nobody would make it later.
+/// A hand-over that fails, waits for an allowance, or goes to a tier that does not parse, does not keep it: its policies
+/// stay, and the next tier takes them over when it can. A release that is held or fails does: nobody would make it later.
 pub fn is_outstanding(
     world: &World,
     tier: &ParsedTier,
@@ -57,10 +57,10 @@ pub fn is_outstanding(
         None => tier.claim().is_none_or(|claim| claim.selects(namespace)),
         Some(record) => record.governor.as_ref().is_some_and(|governor| governor.uid == *uid),
     };
-    let stands = observed.values().filter(|live| !live.deleting).any(|live| {
+    let stands = observed.iter().filter(|(_, live)| !live.deleting).any(|(name, live)| {
         let owned = live.marks.tier_owner.as_ref().is_some_and(|owner| *owner.uid == **uid);
         match governor {
-            Governor::Tier(_) => owned,
+            Governor::Tier(governor) => owned && !is_kept(governor, record, name, uid),
             _ => {
                 let owner = world.departing_owner(namespace, &live.marks);
                 owner.is_some_and(|owner| owner.uid == *uid)
@@ -70,6 +70,18 @@ pub fn is_outstanding(
     let put_off = matches!(governor, Governor::Tier(_))
         && record.is_some_and(|record| matches!(record.state, NamespaceState::Failed(_) | NamespaceState::Waiting));
     not_planned_since || (stands && !put_off)
+}
+
+/// Whether the tier that governs by now leaves a policy of the departing one as it is: it does not parse, or does not know
+/// yet what it is to allow. A base that it does not want is a release.
+fn is_kept(governor: &RankedTier, record: Option<&NamespaceRecord>, name: &PolicyName, departing: &str) -> bool {
+    let Some(record) = record.filter(|record| record.state == NamespaceState::Protected) else {
+        return false;
+    };
+    let written = record.written.get(name);
+    let rendered = &governor.rendered;
+    written.is_some_and(|written| *written.tier.uid == *departing)
+        && (rendered.keeps_everything || rendered.policies.contains_key(name) || !name.is_base())
 }
 
 #[cfg(test)]

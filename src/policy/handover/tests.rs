@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::Facts;
 use crate::policy::fixture::{known_facts, namespace, observed, tier, tier_metadata, tier_spec, world};
 use crate::policy::plan;
 use crate::policy::record::Failure;
@@ -112,4 +113,36 @@ fn a_tier_waits_for_what_nobody_would_do_without_it() {
     );
     let exempt = namespace("kube-system", &[]);
     assert!(!is_outstanding(&alone, &x, &exempt, &standing, None));
+}
+
+// Nobody would let the tier go before somebody else mends another one.
+#[test]
+fn a_tier_does_not_wait_for_a_hand_over_that_keeps_what_stands() {
+    let allow_dns = || json!([{"name": "dns", "preset": "DNS"}]);
+    let x = departing(json!({"deletionPolicy": "Remove", "allow": allow_dns()}));
+    let n = namespace("n", &[]);
+    let before = world([tier("x", json!({"allow": allow_dns()}))], known_facts());
+    let none = ObservedPolicies::new();
+    let standing = observed(&n, plan(&before, &n, &none, None).writes());
+    let broken = tier("next", json!({"isolate": []}));
+    let unresolved = tier("next", json!({"allow": allow_dns()}));
+    let narrower = tier("next", json!({"isolate": ["Ingress"], "allow": allow_dns()}));
+    let (protected, unfinished) = (NamespaceState::Protected, NamespaceState::Unfinished);
+    for (next, facts, state, waits) in [
+        (broken, known_facts(), protected.clone(), false),
+        (unresolved.clone(), Facts::unread(), protected.clone(), false),
+        (unresolved, known_facts(), unfinished, true),
+        // Its base of the other direction is a release, which somebody may have to confirm.
+        (narrower, Facts::unread(), protected, true),
+    ] {
+        let handed_over = world([x.clone(), next.clone()], facts);
+        let planned = plan(&handed_over, &n, &standing, None);
+        let written = planned.in_place.clone().into_iter().chain(planned.unsettled.clone());
+        let record = NamespaceRecord {
+            written: written.collect(),
+            ..record(Some(&next), state)
+        };
+        let found = is_outstanding(&handed_over, &x, &n, &standing, Some(&record));
+        assert_eq!(found, waits, "{next:?}: {record:?}");
+    }
 }
