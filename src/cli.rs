@@ -95,7 +95,7 @@ const REPORT_ABOUT: &str = "Print evidence for auditors; exit code 1 if a namesp
 --cis: CIS Kubernetes Benchmark 5.3.2, \"Ensure that all Namespaces have NetworkPolicies defined\", for each namespace and
 direction. It passes where a policy, whoever wrote it, isolates every pod of the namespace in that direction, and no
 policies let everyone through all the same. No coverage is: a policy that selects only some pods; one that lets
-everyone through on every port of TCP, UDP or SCTP, where everyone is any pod of the cluster, or at least half of the
+everyone through on most ports of TCP, UDP or SCTP, where everyone is any pod of the cluster, or at least half of the
 addresses that a family uses. System namespaces, Cofferdam's own and those of --exempt-namespace are exempt by name.
 
 The report shows what the Kubernetes API says. Whether the network plugin enforces it does not show there.

@@ -99,6 +99,16 @@ fn one_policy_for_every_pod_that_does_not_let_everyone_through_is_coverage() {
         (
             "every TCP port but one",
             from(json!([{"ports": [{"port": 1, "endPort": 100}]}, {"ports": [{"port": 102, "endPort": 65535}]}])),
+            false,
+        ),
+        (
+            "half of the TCP ports",
+            from(json!([{"ports": [{"port": 1, "endPort": 32768}]}])),
+            false,
+        ),
+        (
+            "fewer TCP ports",
+            from(json!([{"ports": [{"port": 1, "endPort": 32767}]}])),
             true,
         ),
         (

@@ -2,7 +2,8 @@
 //!
 //! Everyone is a pod that nobody thought of, without labels and in a namespace that no policy names, or at least half of
 //! the addresses that a family uses: blocks with holes, and selectors that leave out a few, are not isolation either.
-//! Everything is every port of TCP, of UDP or of SCTP. What the API server would refuse counts as everyone and everything.
+//! Everything is at least half of the ports of TCP, of UDP or of SCTP: one that leaves out a few is no isolation either. What
+//! the API server would refuse counts as everyone and everything.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +53,7 @@ pub fn selection(spec: &NetworkPolicySpec) -> Selection {
     }
 }
 
-/// Who gets through, if the policies together let everyone through on every port of a protocol; in words.
+/// Who gets through, if the policies together let everyone through on most ports of a protocol; in words.
 pub fn open_to<'a>(
     specs: impl IntoIterator<Item = &'a NetworkPolicySpec>,
     direction: Direction,
@@ -62,19 +63,23 @@ pub fn open_to<'a>(
     let let_through: Vec<_> = specs.flat_map(|spec| let_through(spec, direction, namespace)).collect();
     for kind in [PeerKind::Ipv4, PeerKind::Ipv6, PeerKind::Pods] {
         for (protocol, name) in [(Protocol::TCP, "TCP"), (Protocol::UDP, "UDP"), (Protocol::SCTP, "SCTP")] {
-            let everyone = match with_every_port(&let_through, kind, protocol) {
-                Some(addresses) if kind == PeerKind::Pods => !addresses.is_empty(),
-                Some(addresses) => is_most_of_the_family(kind, &addresses),
-                None => return Some(String::from("too many to compare, so they count as everyone")),
+            let every = every_port_of(protocol).count();
+            let Some(open) = open_ports(&let_through, kind, protocol) else {
+                return Some(String::from("too many to compare, so they count as everyone"));
             };
-            if everyone {
-                let who = match kind {
-                    PeerKind::Ipv4 => "most IPv4 addresses",
-                    PeerKind::Ipv6 => "most IPv6 addresses",
-                    PeerKind::Pods => "any pod of the cluster",
-                };
-                return Some(format!("{who} on every {name} port"));
+            if open.saturating_mul(2) < every {
+                continue;
             }
+            let who = match kind {
+                PeerKind::Ipv4 => "most IPv4 addresses",
+                PeerKind::Ipv6 => "most IPv6 addresses",
+                PeerKind::Pods => "any pod of the cluster",
+            };
+            let ports = match open == every {
+                true => format!("every {name} port"),
+                false => format!("most {name} ports"),
+            };
+            return Some(format!("{who} on {ports}"));
         }
     }
     None
@@ -113,11 +118,15 @@ fn holds_for_a_stranger(labels: &Labels<'_>) -> bool {
     })
 }
 
-/// Who is let through on each port of the protocol; `None` if that takes too long to tell.
-fn with_every_port(let_through: &[LetThrough], kind: PeerKind, protocol: Protocol) -> Option<IntervalSet> {
+/// On how many ports of the protocol everyone is let through; `None` if that takes too long to tell.
+fn open_ports(let_through: &[LetThrough], kind: PeerKind, protocol: Protocol) -> Option<u128> {
     let every = every_port_of(protocol);
     let concerned = || let_through.iter().filter(|one| one.kind == kind);
-    let mut starts: BTreeSet<_> = every.ranges().iter().map(|&(first, _)| first).collect();
+    let mut starts: BTreeSet<_> = every
+        .ranges()
+        .iter()
+        .flat_map(|&(first, last)| [first, last + 1])
+        .collect();
     for one in concerned() {
         let ports = one.ports.intersection(&every);
         starts.extend(ports.ranges().iter().flat_map(|&(first, last)| [first, last + 1]));
@@ -126,16 +135,17 @@ fn with_every_port(let_through: &[LetThrough], kind: PeerKind, protocol: Protoco
     if starts.len().saturating_mul(ranges) > EFFORT {
         return None;
     }
-    let mut with_every_port: Option<IntervalSet> = None;
     // Between two of these, either every port is listed or none.
-    let ports = starts.into_iter().map(|start| IntervalSet::of([(start, start)]));
-    for port in ports.filter(|port| port.is_subset(&every)) {
+    let mut open = 0;
+    for (start, next) in starts.iter().zip(starts.iter().skip(1)) {
+        let port = IntervalSet::of([(*start, *start)]);
         let on_it = concerned().filter(|one| one.ports.overlaps(&port));
         let addresses = IntervalSet::of(on_it.flat_map(|one| one.addresses.ranges().iter().copied()));
-        with_every_port = Some(match with_every_port {
-            Some(before) => before.intersection(&addresses),
-            None => addresses,
-        });
+        let everyone = match kind {
+            PeerKind::Pods => !addresses.is_empty(),
+            _ => is_most_of_the_family(kind, &addresses),
+        };
+        open += if everyone { next - start } else { 0 };
     }
-    Some(with_every_port.unwrap_or_default())
+    Some(open)
 }
