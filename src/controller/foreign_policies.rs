@@ -1,11 +1,14 @@
 //! Other people's policies, by namespace, in as few bytes as judging them needs. Nothing here decides about a write.
 
+mod relist;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::watcher::Event;
 
+use self::relist::Relisting;
 use crate::policy::widening::{ForeignPolicy, ForeignSpec};
 
 /// The most that is kept of a namespace, in bytes of JSON: a thousand policies of usual size. What is beyond counts as
@@ -23,6 +26,10 @@ struct State {
     namespaces: HashMap<String, Policies>,
     /// While a list is under way: what it showed so far.
     listing: Option<HashMap<String, Policies>>,
+    /// The latest version that the watch showed.
+    shown_until: u128,
+    /// While a list beside the watch is under way.
+    relisting: Option<Relisting>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -35,7 +42,7 @@ impl ForeignPolicies {
     /// What a watch of policies shows; ours are left out. Returns the namespaces where something changed.
     pub(super) fn see(&self, event: &Event<NetworkPolicy>) -> Vec<String> {
         match event {
-            Event::Init => self.state().listing = Some(HashMap::new()),
+            Event::Init => self.state().list_begins(),
             Event::InitApply(policy) => self.list(policy),
             Event::InitDone => return self.state().list_ends(),
             Event::Apply(policy) => return self.put(policy).into_iter().collect(),
@@ -63,7 +70,9 @@ impl ForeignPolicies {
             return;
         };
         let mut state = self.state();
-        let State { namespaces, listing } = &mut *state;
+        let State {
+            namespaces, listing, ..
+        } = &mut *state;
         let Some(listing) = listing else {
             return;
         };
@@ -73,8 +82,10 @@ impl ForeignPolicies {
     }
 
     fn put(&self, policy: &NetworkPolicy) -> Option<String> {
+        let version = number(policy);
         let (namespace, policy) = read(policy)?;
         let mut state = self.state();
+        state.shows(&namespace, version);
         let policies = state.namespaces.entry(namespace.clone()).or_default();
         policies.put(policy, None).then_some(namespace)
     }
@@ -83,6 +94,7 @@ impl ForeignPolicies {
         let name = policy.metadata.name.as_deref()?;
         let namespace = policy.metadata.namespace.clone()?;
         let mut state = self.state();
+        state.shows(&namespace, number(policy));
         let policies = state.namespaces.get_mut(&namespace)?;
         let taken = policies.take(name);
         if policies.by_name.is_empty() {
@@ -98,6 +110,13 @@ impl ForeignPolicies {
 }
 
 impl State {
+    fn list_begins(&mut self) {
+        self.listing = Some(HashMap::new());
+        // It knows better than one beside the watch.
+        self.relisting = None;
+        self.shown_until = 0;
+    }
+
     fn list_ends(&mut self) -> Vec<String> {
         let before = std::mem::replace(&mut self.namespaces, self.listing.take().unwrap_or_default());
         let names: HashSet<&String> = before.keys().chain(self.namespaces.keys()).collect();
@@ -135,6 +154,11 @@ impl Policies {
 fn read(policy: &NetworkPolicy) -> Option<(String, ForeignPolicy)> {
     let namespace = policy.metadata.namespace.clone()?;
     Some((namespace, ForeignPolicy::read(policy)?))
+}
+
+fn number(policy: &NetworkPolicy) -> u128 {
+    let version = policy.metadata.resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -60,14 +60,18 @@ impl Watches {
         let mut concerned = BTreeSet::new();
         let mut parameters = ListParams::default().limit(PAGE);
         self.cache.policies_relist_begins();
+        let foreign = self.cache.foreign_policies();
+        foreign.relist_begins();
         loop {
             let list = within_deadline(api.list(&parameters)).await?;
-            let page = list.items.into_iter().map(|Readable(policy)| policy).collect();
+            let page: Vec<_> = list.items.into_iter().map(|Readable(policy)| policy).collect();
             let version = list.metadata.resource_version.unwrap_or_default();
+            foreign.relisted(&version, &page);
             concerned.extend(self.cache.policies_relisted(&version, page)?);
             parameters.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
             if parameters.continue_token.is_none() {
                 concerned.extend(self.cache.policies_relist_ends());
+                self.audit_widening(foreign.relist_ends());
                 return Ok(concerned);
             }
         }

@@ -240,7 +240,7 @@ impl Watches {
         self.look_at(concerned, Class::Change);
     }
 
-    fn audit_widening(&self, namespaces: impl IntoIterator<Item = String>) {
+    pub(super) fn audit_widening(&self, namespaces: impl IntoIterator<Item = String>) {
         let due = Instant::now() + GATHERING;
         for namespace in namespaces {
             self.widening.push(namespace, Class::Change, due);

@@ -113,3 +113,56 @@ fn a_namespace_takes_no_more_than_its_share_and_gives_it_back() {
     let bytes: usize = index.of("shop").iter().map(|policy| policy.spec.kept_bytes()).sum();
     assert_eq!(kept(&index), bytes);
 }
+
+fn at(version: u64, mut policy: NetworkPolicy) -> NetworkPolicy {
+    policy.metadata.resource_version = Some(version.to_string());
+    policy
+}
+
+/// A list beside the watch, with what the watch shows meanwhile.
+fn relist(
+    index: &ForeignPolicies,
+    version: &str,
+    page: &[NetworkPolicy],
+    meanwhile: Option<Event<NetworkPolicy>>,
+) -> Vec<String> {
+    index.relist_begins();
+    _ = meanwhile.map(|event| index.see(&event));
+    index.relisted(version, page);
+    let mut concerned = index.relist_ends();
+    concerned.sort();
+    concerned
+}
+
+#[test]
+fn a_list_beside_the_watch_finds_what_no_event_showed() {
+    let index = ForeignPolicies::default();
+    for namespace in ["same", "gone", "other"] {
+        index.see(&Event::Apply(at(5, policy(namespace, "a", 1))));
+    }
+    let page = [policy("same", "a", 1), policy("other", "a", 2), policy("new", "a", 1)];
+    assert_eq!(relist(&index, "9", &page, None), ["gone", "new", "other"]);
+    assert_eq!(names(&index, "gone"), [""; 0]);
+    assert_eq!(names(&index, "new"), ["a"]);
+    assert_eq!(relist(&index, "9", &page, None), [""; 0]);
+}
+
+#[test]
+fn a_list_beside_the_watch_takes_nothing_back_that_the_watch_showed() {
+    let index = ForeignPolicies::default();
+    index.see(&Event::Apply(at(5, policy("shop", "a", 1))));
+    let created = Event::Apply(at(10, policy("shop", "b", 1)));
+    assert_eq!(relist(&index, "9", &[policy("shop", "a", 1)], Some(created)), [""; 0]);
+    assert_eq!(names(&index, "shop"), ["a", "b"]);
+    let deleted = Event::Delete(at(12, policy("shop", "b", 1)));
+    let both = [policy("shop", "a", 1), policy("shop", "b", 1)];
+    assert_eq!(relist(&index, "11", &both, Some(deleted)), [""; 0]);
+    assert_eq!(names(&index, "shop"), ["a"]);
+    assert_eq!(relist(&index, "11", &both, None), [""; 0], "it is older than the watch");
+    assert_eq!(
+        relist(&index, "13", &[], Some(Event::Init)),
+        [""; 0],
+        "the watch lists itself"
+    );
+    assert_eq!(names(&index, "shop"), ["a"]);
+}
