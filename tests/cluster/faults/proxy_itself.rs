@@ -17,13 +17,14 @@ use crate::harness::{ControlPlane, Controller, FaultProxy, Identity};
 
 const INGRESS: &str = "cofferdam-baseline-ingress";
 
-// A client that sends each request once: kube's own would hide what it tries again.
+// It sends each request once: a retry would hide what it tries again.
 async fn client_through(proxy: &FaultProxy) -> Client {
     let file = kube::config::Kubeconfig::read_from(proxy.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default())
-        .await
-        .unwrap();
-    cofferdam::controller::client::build_client(config, std::sync::Arc::new(|_| {}), Duration::from_secs(2)).unwrap()
+    let options = kube::config::KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+    config.default_retry = false;
+    config.read_timeout = Some(Duration::from_secs(2));
+    Client::try_from(config).unwrap()
 }
 
 fn policy(name: &str) -> NetworkPolicy {
