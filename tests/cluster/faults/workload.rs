@@ -115,11 +115,12 @@ impl Workload {
         }
     }
 
-    /// Whether a status surely says something else afterwards; a drift may be healed before it is told.
+    /// Whether a status surely says something else afterwards; a drift may be healed before it is told, and as many
+    /// namespaces come as go.
     pub const fn changes_a_status(self) -> bool {
         !matches!(
             self,
-            Self::HandOver | Self::Drift | Self::Facts | Self::Remove | Self::RemoveToNext
+            Self::HandOver | Self::Drift | Self::Facts | Self::Relabel | Self::Remove | Self::RemoveToNext
         )
     }
 
