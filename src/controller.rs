@@ -31,6 +31,7 @@ mod relist;
 mod report;
 mod talk_budget;
 mod tasks;
+mod tier_writer;
 mod visit;
 mod watches;
 mod widening_audit;
@@ -62,6 +63,7 @@ use self::reconcile::Reconciler;
 use self::report::Reporter;
 use self::talk_budget::SharedTalkBudget;
 use self::tasks::{TaskEnded, Tasks};
+use self::tier_writer::TierWriter;
 use self::watches::Watches;
 use self::widening_audit::WideningAudit;
 use self::widening_ledger::WideningLedger;
@@ -196,7 +198,11 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     // What a standby was told of has been due all the while.
     pulse.beat();
     metrics.leads();
-    let reporting = Arc::clone(&reporter).run(client.clone(), events.clone(), Arc::clone(&metrics));
+    let tiers = TierWriter {
+        client: client.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let reporting = Arc::clone(&reporter).run(tiers.clone(), events.clone());
     background.spawn("the report on tiers", reporting);
     background.spawn(
         "the audit of what widens",
@@ -215,6 +221,7 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     let reconciler = Arc::new(Reconciler {
         writer: Writer::new(client.clone(), options.concurrency),
         client,
+        tiers,
         cache: Arc::clone(&cache),
         ledger,
         brake,

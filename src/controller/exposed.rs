@@ -10,7 +10,8 @@ use super::cache::{Cache, Watched};
 use super::client::{ApiCallRecorder, WriteGate};
 use super::pulse::Pulse;
 use super::reconcile;
-use super::report::{self, Reporter};
+use super::report::Reporter;
+use super::tier_writer;
 use super::work::WorkQueue;
 use crate::policy::words;
 use crate::telemetry::gauges::{GaugeSnapshot, GaugeSource};
@@ -88,7 +89,7 @@ pub(super) fn known_series() -> KnownSeries {
         labels
     };
     KnownSeries {
-        controllers: &[reconcile::CONTROLLER, report::CONTROLLER],
+        controllers: &[reconcile::CONTROLLER, tier_writer::CONTROLLER],
         error_reasons: &words::WRITE_FAILURES,
         caches: &CACHES,
     }

@@ -6,20 +6,11 @@
 
 use std::sync::Arc;
 
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use serde_json::json;
-
 use super::cache::{Cache, KnownTier};
-use super::client::within_deadline;
-use super::error::WriteError;
 use super::ledger::Ledger;
-use super::readable::Readable;
-use super::report::CONTROLLER;
-use crate::api::IsolationTier;
-use crate::api::names::{API_VERSION, FIELD_MANAGER, HANDOVER_FINALIZER, TIER_KIND};
+use super::tier_writer::{Landed, TierWriter};
+use crate::api::names::HANDOVER_FINALIZER;
 use crate::policy::handover::{FinalizerChange, finalizer_change};
-use crate::telemetry::metrics::Metrics;
 
 /// Looks after the finalizers.
 pub(super) struct Handover {
@@ -30,13 +21,13 @@ pub(super) struct Handover {
 impl Handover {
     /// Puts our finalizer where it has to be and takes it from where it is not needed. Returns whether that is done, as
     /// far as it can be now.
-    pub(super) async fn settle(&self, client: &Client, metrics: &Metrics) -> bool {
+    pub(super) async fn settle(&self, tiers: &TierWriter) -> bool {
         let definition_ends = self.cache.definition_ends();
         let mut settled = true;
         for known in self.cache.tiers() {
             let outstanding = || self.outstanding(&known);
             if let Some(change) = finalizer_change(&known.parsed, known.is_held(), definition_ends, outstanding) {
-                settled &= write(client, metrics, &known, change).await;
+                settled &= write(tiers, &known, change).await;
             }
         }
         settled
@@ -48,7 +39,7 @@ impl Handover {
     }
 }
 
-async fn write(client: &Client, metrics: &Metrics, known: &KnownTier, change: FinalizerChange) -> bool {
+async fn write(tiers: &TierWriter, known: &KnownTier, change: FinalizerChange) -> bool {
     let identity = known.parsed.identity();
     let others = known
         .finalizers
@@ -56,33 +47,19 @@ async fn write(client: &Client, metrics: &Metrics, known: &KnownTier, change: Fi
         .filter(|finalizer| *finalizer != HANDOVER_FINALIZER);
     let ours = (change == FinalizerChange::Add).then_some(HANDOVER_FINALIZER);
     let finalizers: Vec<&str> = others.map(String::as_str).chain(ours).collect();
-    let patch = json!({
-        "apiVersion": API_VERSION,
-        "kind": TIER_KIND,
-        "metadata": {
-            "uid": &*identity.uid,
-            "resourceVersion": known.resource_version,
-            "finalizers": finalizers,
-        },
-    });
-    let parameters = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-    match within_deadline(api.patch(&identity.name, &parameters, &Patch::Merge(patch))).await {
-        Ok(_) => {
-            tracing::info!(tier = &*identity.name, ?change, "finalizer {HANDOVER_FINALIZER}");
+    match tiers
+        .write_finalizers(identity, &known.resource_version, &finalizers)
+        .await
+    {
+        Ok(landed) => {
+            if landed == Landed::Yes {
+                tracing::info!(tier = &*identity.name, ?change, "finalizer {HANDOVER_FINALIZER}");
+            }
             true
         }
-        Err(error) => match WriteError::of(error, &format!("finalizer of IsolationTier {}", identity.name)) {
-            // It is gone, or was changed: the watch shows what it is by now.
-            WriteError::NamespaceGone | WriteError::OtherRevision => true,
-            WriteError::Failed(failure) => {
-                tracing::warn!(tier = &*identity.name, reason = failure.reason, "{}", failure.message);
-                metrics.reconcile_failed(CONTROLLER, failure.reason);
-                false
-            }
-        },
+        Err(failure) => {
+            tracing::warn!(tier = &*identity.name, reason = failure.reason, "{}", failure.message);
+            false
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::queue::Class;
 use super::report::Reporter;
 use super::talk_budget::SharedTalkBudget;
+use super::tier_writer::TierWriter;
 use super::visit::Visit;
 use super::work::Ticket;
 use crate::api::Direction;
@@ -29,6 +30,7 @@ use crate::telemetry::metrics::{Metrics, ReconcileResult};
 /// What a worker needs.
 pub(super) struct Reconciler {
     pub(super) client: Client,
+    pub(super) tiers: TierWriter,
     pub(super) cache: Arc<Cache>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) audit: Arc<Audit>,
@@ -105,7 +107,7 @@ impl Reconciler {
 
     /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read confirms.
     async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, Confirmation) {
-        let not_written = self.brake.write_down(&self.client, &ruling.grants).await.err();
+        let not_written = self.brake.write_down(&self.tiers, &ruling.grants).await.err();
         if not_written.is_some() {
             plan.brake(&Direction::ALL.into());
         }

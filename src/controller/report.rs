@@ -7,23 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use super::brake::ReleaseBrake;
 use super::cache::{Cache, KnownTier, Watched};
-use super::client::within_deadline;
-use super::error::WriteError;
 use super::events::Events;
 use super::handover::Handover;
 use super::ledger::Ledger;
-use super::readable::Readable;
+use super::tier_writer::{Landed, TierWriter};
 use super::widening_ledger::WideningLedger;
-use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
-use crate::api::{IsolationTier, IsolationTierStatus};
+use crate::api::IsolationTierStatus;
 use crate::policy::brake::Held;
 use crate::policy::status::{departing_status, stalls_at, tier_status};
 use crate::policy::tally::{Tally, TierTally, tally};
@@ -31,13 +26,9 @@ use crate::policy::{ParsedTier, RankedTier, TierIdentity, World, words};
 use crate::telemetry::gauges::{
     ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
 };
-use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
 /// A status is written at most this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The value of the label `controller`.
-pub(super) const CONTROLLER: &str = "tier";
 
 /// Reports on tiers.
 pub(super) struct Reporter {
@@ -76,27 +67,27 @@ impl Reporter {
     }
 
     /// Writes statuses when something changed, for ever.
-    pub(super) async fn run(self: Arc<Self>, client: Client, events: Events, metrics: Arc<Metrics>) {
+    pub(super) async fn run(self: Arc<Self>, tiers: TierWriter, events: Events) {
         let mut next_look = None;
         loop {
             match next_look {
                 Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
                 None => self.changed.notified().await,
             }
-            if !self.handover.settle(&client, &metrics).await {
+            if !self.handover.settle(&tiers).await {
                 self.look();
             }
-            next_look = self.report(&client, &events, &metrics).await;
+            next_look = self.report(&tiers, &events).await;
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
     }
 
     /// Writes the statuses that differ from what stands. Returns when to look again although nothing happens.
-    async fn report(&self, client: &Client, events: &Events, metrics: &Metrics) -> Option<tokio::time::Instant> {
+    async fn report(&self, tiers: &TierWriter, events: &Events) -> Option<tokio::time::Instant> {
         let (world, tally) = self.tally();
         let now = Timestamp::now();
         let mut next_look = None;
-        self.report_departing(client, events, metrics, &world).await;
+        self.report_departing(tiers, events, &world).await;
         for ranked in world.tiers() {
             let Some(known) = self.cache.tier(&ranked.tier.identity().name) else {
                 continue;
@@ -112,16 +103,7 @@ impl Reporter {
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }
             if before.as_ref() != Some(&status)
-                && !self
-                    .write(
-                        client,
-                        events,
-                        metrics,
-                        ranked.tier.identity(),
-                        before.as_ref(),
-                        &status,
-                    )
-                    .await
+                && !write(tiers, events, ranked.tier.identity(), before.as_ref(), &status).await
             {
                 // It is tried again with the next look, which this asks for.
                 self.look();
@@ -131,7 +113,7 @@ impl Reporter {
     }
 
     /// Says of each tier that takes its policies along what is still to be done.
-    async fn report_departing(&self, client: &Client, events: &Events, metrics: &Metrics, world: &World) {
+    async fn report_departing(&self, tiers: &TierWriter, events: &Events, world: &World) {
         let held = self.brake.held();
         for tier in world.departing() {
             let identity = tier.identity();
@@ -142,55 +124,10 @@ impl Reporter {
             let outstanding = self.handover.outstanding(&known);
             let held = held.get(&identity.uid);
             let status = departing_status(identity, outstanding, held, before.as_ref(), Timestamp::now());
-            if before.as_ref() != Some(&status)
-                && !self
-                    .write(client, events, metrics, identity, before.as_ref(), &status)
-                    .await
-            {
+            if before.as_ref() != Some(&status) && !write(tiers, events, identity, before.as_ref(), &status).await {
                 self.look();
             }
         }
-    }
-
-    async fn write(
-        &self,
-        client: &Client,
-        events: &Events,
-        metrics: &Metrics,
-        identity: &TierIdentity,
-        before: Option<&IsolationTierStatus>,
-        status: &IsolationTierStatus,
-    ) -> bool {
-        let started = std::time::Instant::now();
-        let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-        // The uid makes sure that the status of a tier does not land on its successor of the same name.
-        let patch = json!({
-            "apiVersion": API_VERSION,
-            "kind": TIER_KIND,
-            "metadata": {"uid": &*identity.uid},
-            "status": status_patch(status),
-        });
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let result = match within_deadline(api.patch_status(&identity.name, &parameters, &Patch::Merge(patch))).await {
-            Ok(_) => {
-                announce(events, identity, before, status);
-                ReconcileResult::Success
-            }
-            Err(error) => match WriteError::of(error, &format!("status of IsolationTier {}", identity.name)) {
-                // It is gone, or another of its name: the watch will say.
-                WriteError::NamespaceGone | WriteError::OtherRevision => ReconcileResult::Success,
-                WriteError::Failed(failure) => {
-                    tracing::warn!(tier = &*identity.name, reason = failure.reason, "{}", failure.message);
-                    metrics.reconcile_failed(CONTROLLER, failure.reason);
-                    ReconcileResult::Error
-                }
-            },
-        };
-        metrics.reconciled(CONTROLLER, result, started.elapsed());
-        result == ReconcileResult::Success
     }
 
     fn tally(&self) -> (Arc<World>, Tally) {
@@ -248,6 +185,27 @@ impl Reporter {
     }
 }
 
+/// Returns whether it need not be tried again.
+async fn write(
+    tiers: &TierWriter,
+    events: &Events,
+    tier: &TierIdentity,
+    before: Option<&IsolationTierStatus>,
+    status: &IsolationTierStatus,
+) -> bool {
+    match tiers.write_status(tier, status_patch(status)).await {
+        Ok(Landed::Yes) => {
+            announce(events, tier, before, status);
+            true
+        }
+        Ok(Landed::Gone | Landed::Conflict) => true,
+        Err(failure) => {
+            tracing::warn!(tier = &*tier.name, reason = failure.reason, "{}", failure.message);
+            false
+        }
+    }
+}
+
 fn status_of(
     ranked: &RankedTier,
     tally: &Tally,
@@ -273,7 +231,7 @@ fn is_preliminary(ranked: &RankedTier, tally: &Tally, before: Option<&IsolationT
     unplanned > 0 && before.is_some_and(|before| before.observed_generation == identity.generation)
 }
 
-/// A merge patch replaces lists whole, and keeps what it does not name: what is empty is named.
+/// Names what is empty, too: a merge patch keeps what it does not name. `releases` is the brake's to write.
 fn status_patch(status: &IsolationTierStatus) -> serde_json::Value {
     json!({
         "observedGeneration": status.observed_generation,

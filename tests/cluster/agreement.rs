@@ -4,6 +4,7 @@
 mod count;
 mod drive;
 mod exported;
+mod released;
 mod told;
 
 use std::collections::BTreeSet;
@@ -11,13 +12,16 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam::api::Direction;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::count::{Rule, Seen, name};
 use self::drive::{Drive, Round};
 use self::exported::{Counters, unix_now, wrong_metrics};
+use self::released::wrong_releases;
 use self::told::{wrong_report, wrong_statuses};
 use crate::harness::observer::baseline_name;
+use crate::harness::scenario_namespaces::create_namespace;
+use crate::harness::scenario_tiers::{apply_tier, set_labels};
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
 
 /// `COFFERDAM_AGREEMENT_SEED=7 cargo test --test cluster -- agreement::` plays that life again.
@@ -29,6 +33,19 @@ const RESTART_EVERY: u64 = 16;
 /// A status is up to a second behind, and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A cluster, its controller, and what was counted of them so far.
+struct Life {
+    control_plane: OwnControlPlane,
+    controller: Controller,
+    seen: Seen,
+    counters: Counters,
+    /// What the API server wrote down before the present round.
+    mark: usize,
+    namespaces: BTreeSet<String>,
+    releases: Vec<(String, Direction)>,
+    heals: u64,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_number_is_what_the_api_says() {
     let seed = number_from(SEED).unwrap_or_else(|| {
@@ -37,53 +54,142 @@ async fn every_number_is_what_the_api_says() {
     });
     let rounds = number_from(ROUNDS).unwrap_or(40);
     println!("{SEED}={seed} {ROUNDS}={rounds}");
-    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
-    let mut counters = Counters {
-        started: unix_now().floor(),
-        ..Counters::default()
-    };
-    let mut controller = Controller::start(&control_plane, &EXEMPT).await;
-    let admin = control_plane.admin().await;
-    let mut drive = Drive::new(seed, admin.clone());
-    let mut observer_of = BTreeSet::new();
-    let (mut releases, mut heals) = (Vec::new(), 0);
-
-    let mut seen = Seen::now(&admin).await.expect("lists as the admin");
+    let mut life = Life::begin().await;
+    let mut drive = Drive::new(seed, life.control_plane.admin().await);
     for number in 1..=rounds {
-        let mut mark = control_plane.audit_log().settled(&control_plane).await.len();
-        let (round, words) = match number % RESTART_EVERY {
-            0 => (Round::Restarted, String::from("restarted the controller")),
-            _ => drive.round(&seen).await,
+        life.round_begins().await;
+        let (round, words) = if number % RESTART_EVERY == 0 {
+            life = life.restarted(&[]).await;
+            (Round::Restarted, String::from("restarted the controller"))
+        } else {
+            drive.round(&life.seen).await
         };
-        if round == Round::Restarted {
-            controller.sigterm().await;
-            mark = control_plane.audit_log().settled(&control_plane).await.len();
-            counters = Counters {
-                started: unix_now().floor(),
-                requests_from: mark,
-                ..Counters::default()
-            };
-            controller = Controller::start(&control_plane, &EXEMPT).await;
-        }
         println!("round {number}: {words}");
-        let before = counters.clone();
-        let description = format!("all numbers agree after round {number} of {SEED}={seed}, {words}");
-        let (now, counted) = eventually(&description, PATIENCE, || async {
-            agreement(&control_plane, &controller, &seen, &round, &before, mark).await
+        life.agrees(&round, &format!("after round {number} of {SEED}={seed}, {words}"))
+            .await;
+    }
+    let life = life.with_a_mistake_that_is_held().await;
+    println!(
+        "{rounds} rounds, {} namespaces, {} heals",
+        life.namespaces.len(),
+        life.heals
+    );
+    let observer = Observer::of(life.namespaces);
+    let releases = life.releases.iter();
+    let observer = releases.fold(observer, |observer, (namespace, direction)| {
+        observer.expect_release(namespace, *direction)
+    });
+    observer.verdict(&life.control_plane).await;
+}
+
+impl Life {
+    async fn begin() -> Self {
+        let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+        let counters = Counters {
+            started: unix_now().floor(),
+            ..Counters::default()
+        };
+        let controller = Controller::start(&control_plane, &EXEMPT).await;
+        let seen = Seen::now(&control_plane.admin().await).await;
+        Self {
+            controller,
+            seen: seen.expect("lists as the admin"),
+            counters,
+            mark: 0,
+            namespaces: BTreeSet::new(),
+            releases: Vec::new(),
+            heals: 0,
+            control_plane,
+        }
+    }
+
+    async fn round_begins(&mut self) {
+        self.mark = self.control_plane.audit_log().settled(&self.control_plane).await.len();
+    }
+
+    /// Ends the controller and starts it with more `arguments`: it counts from 0.
+    async fn restarted(mut self, arguments: &[&str]) -> Self {
+        self.controller.sigterm().await;
+        let mark = self.control_plane.audit_log().settled(&self.control_plane).await.len();
+        self.counters = Counters {
+            started: unix_now().floor(),
+            requests_from: mark,
+            ..Counters::default()
+        };
+        let arguments: Vec<&str> = EXEMPT.iter().chain(arguments).copied().collect();
+        let controller = Controller::start(&self.control_plane, &arguments).await;
+        Self {
+            controller,
+            mark,
+            ..self
+        }
+    }
+
+    /// Waits until every number is of what stands.
+    async fn agrees(&mut self, round: &Round, when: &str) {
+        let (now, counted) = eventually(&format!("all numbers agree {when}"), PATIENCE, || async {
+            let Self { counters, mark, .. } = &self;
+            agreement(
+                &self.control_plane,
+                &self.controller,
+                &self.seen,
+                round,
+                counters,
+                *mark,
+            )
+            .await
         })
         .await;
-        releases.extend(released(&seen, &now).filter(|_| round != Round::Tampered));
-        observer_of.extend(now.namespaces.iter().map(|namespace| name(namespace).to_owned()));
-        heals += counted.heals.values().sum::<u64>() - counters.heals.values().sum::<u64>();
-        (seen, counters) = (now, counted);
+        let released = released(&self.seen, &now).filter(|_| *round != Round::Tampered);
+        self.releases.extend(released);
+        self.namespaces
+            .extend(now.namespaces.iter().map(|namespace| name(namespace).to_owned()));
+        self.heals += counted.heals.values().sum::<u64>() - self.counters.heals.values().sum::<u64>();
+        (self.seen, self.counters) = (now, counted);
     }
-    println!("{rounds} rounds, {} namespaces, {heals} heals", observer_of.len());
-    let observer = releases
-        .into_iter()
-        .fold(Observer::of(observer_of), |observer, (namespace, direction)| {
-            observer.expect_release(&namespace, direction)
-        });
-    observer.verdict(&control_plane).await;
+
+    /// Three namespaces lose their label under a controller that lets nothing go without a confirmation.
+    async fn with_a_mistake_that_is_held(mut self) -> Self {
+        let admin = self.control_plane.admin().await;
+        let names = ["held-1", "held-2", "held-3"];
+        let labels_them = async |labels: Value| {
+            for name in names {
+                set_labels(&admin, name, labels.clone()).await;
+            }
+        };
+        self.round_begins().await;
+        for name in names {
+            create_namespace(&admin, name, &[]).await;
+        }
+        self.agrees(
+            &Round::Created(names.map(str::to_owned).into()),
+            "on the namespaces to be held",
+        )
+        .await;
+        self.round_begins().await;
+        apply_tier(
+            &admin,
+            "brake",
+            "namespaceSelector: {matchLabels: {team: held}}\nmode: Enforce\n",
+        )
+        .await;
+        labels_them(json!({"team": "held"})).await;
+        self.agrees(&Round::Changed, "on what is to be held").await;
+        self = self.restarted(&["--max-unprotected=0"]).await;
+        self.agrees(&Round::Restarted, "on a controller that opens nothing")
+            .await;
+        self.round_begins().await;
+        labels_them(json!({"team": null})).await;
+        self.agrees(&Round::Held(2 * names.len()), "on what is held").await;
+        self.round_begins().await;
+        let status = &self.seen.tier("brake")["status"];
+        let message = status["conditions"][0]["message"].as_str().expect("a message");
+        let (_, command) = message.split_once("kubectl ").expect("a command");
+        let command: Vec<&str> = command.split(' ').collect();
+        self.control_plane.kubectl(&command).expect_success();
+        self.agrees(&Round::Changed, "on what was confirmed").await;
+        self
+    }
 }
 
 /// What stands and what happened, once every number is of it.
@@ -117,7 +223,15 @@ async fn agreement(
         }
         _ => {}
     }
+    let held = seen.tiers.iter().map(|tier| seen.held(tier)).sum::<usize>();
+    let right = if let Round::Held(held) = round { *held } else { 0 };
+    if held != right {
+        return Err(format!(
+            "{held} directions of namespaces that nobody selects are isolated, expected {right}"
+        ));
+    }
     let mut wrong = wrong_statuses(&seen);
+    wrong.extend(wrong_releases(&seen, &events));
     wrong.extend(wrong_metrics(
         &controller.metrics(),
         &seen,

@@ -7,22 +7,16 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::ReleaseBrake;
-use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
-use crate::api::{Direction, IsolationTier, RecentReleases};
-use crate::controller::client::within_deadline;
-use crate::controller::error::WriteError;
-use crate::controller::readable::Readable;
-use crate::policy::TierIdentity;
+use crate::api::{Direction, RecentReleases};
+use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::{Grant, Inherited, WINDOW};
 use crate::policy::record::Failure;
-use crate::policy::words;
+use crate::policy::{TierIdentity, words};
 
 /// What is written. Whoever writes has the lock: the others find their release in what was written, and the last one
 /// written is the latest.
@@ -42,7 +36,7 @@ impl ReleaseBrake {
     ///
     /// # Errors
     /// When that could not be written; then they must not be made.
-    pub(in crate::controller) async fn write_down(&self, client: &Client, grants: &[Grant]) -> Result<(), Failure> {
+    pub(in crate::controller) async fn write_down(&self, tiers: &TierWriter, grants: &[Grant]) -> Result<(), Failure> {
         for (tier_uid, granted_at) in grants.iter().filter_map(Grant::takes_a_place) {
             let waits_since = self.began.elapsed();
             let mut persisted = self.persisted.lock().await;
@@ -59,10 +53,11 @@ impl ReleaseBrake {
                 continue;
             };
             let now = self.began.elapsed();
-            let counts = self.state().brake.recent_of(tier_uid);
-            match write(client, &tier, &counts).await {
-                Ok(true) => _ = persisted.until.insert(Arc::clone(tier_uid), now),
-                Ok(false) => {}
+            let releases = releases_of(&self.state().brake.recent_of(tier_uid));
+            let written = tiers.write_status(&tier, json!({"releases": releases})).await;
+            match written.and_then(|landed| refuse_conflict(landed, &tier)) {
+                Ok(Landed::Yes) => _ = persisted.until.insert(Arc::clone(tier_uid), now),
+                Ok(_) => {}
                 Err(failure) => {
                     persisted.failed = Some((self.began.elapsed(), failure.clone()));
                     return Err(failure);
@@ -99,43 +94,30 @@ impl ReleaseBrake {
     }
 }
 
-/// Returns whether the tier is still there. A conflict says nothing of that: others wrote it again and again meanwhile.
-async fn write(client: &Client, tier: &TierIdentity, counts: &BTreeMap<Direction, u64>) -> Result<bool, Failure> {
+/// A conflict does not say that the tier is gone: others wrote it again and again meanwhile.
+fn refuse_conflict(landed: Landed, tier: &TierIdentity) -> Result<Landed, Failure> {
+    match landed {
+        Landed::Conflict => Err(Failure {
+            reason: words::REQUEST_FAILED,
+            message: format!(
+                "releases in the status of IsolationTier {}: it was changed meanwhile; it is tried again",
+                tier.name
+            ),
+            retry_after: None,
+        }),
+        Landed::Yes | Landed::Gone => Ok(landed),
+    }
+}
+
+fn releases_of(counts: &BTreeMap<Direction, u64>) -> RecentReleases {
     let count = |direction| {
         let count = counts.get(&direction).copied().unwrap_or_default();
         i64::try_from(count).unwrap_or(i64::MAX)
     };
-    let releases = RecentReleases {
+    RecentReleases {
         ingress: count(Direction::Ingress),
         egress: count(Direction::Egress),
         latest_time: Time(Timestamp::now()),
-    };
-    let patch = json!({
-        "apiVersion": API_VERSION,
-        "kind": TIER_KIND,
-        "metadata": {"uid": &*tier.uid},
-        "status": {"releases": releases},
-    });
-    let parameters = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let api = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-    match within_deadline(api.patch_status(&tier.name, &parameters, &Patch::Merge(patch))).await {
-        Ok(_) => Ok(true),
-        Err(error) => {
-            let what = format!("releases in the status of IsolationTier {}", tier.name);
-            let is_gone = matches!(&error, kube::Error::Api(status) if status.code == 404);
-            match WriteError::of(error, &what) {
-                WriteError::Failed(failure) => Err(failure),
-                _ if is_gone => Ok(false),
-                _ => Err(Failure {
-                    reason: words::REQUEST_FAILED,
-                    message: format!("{what}: it was changed meanwhile; it is tried again"),
-                    retry_after: None,
-                }),
-            }
-        }
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::core::PartialObjectMeta;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use serde_json::json;
 
 use super::*;
 use crate::controller::visit::Visit;
 use crate::policy::brake::MaxUnprotected;
 use crate::policy::record::{OpenDrift, Outcome};
 use crate::policy::{DriftKind, Exemptions, PolicyName};
-use crate::telemetry::metrics::KnownSeries;
+use crate::telemetry::metrics::{KnownSeries, Metrics};
 
 /// Of a running controller, with all tiers' series.
 fn metrics(reporter: Reporter, drift_series: usize) -> Metrics {

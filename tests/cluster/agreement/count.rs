@@ -56,6 +56,11 @@ impl Seen {
         selecting
     }
 
+    pub fn tier(&self, named: &str) -> &Value {
+        let tier = self.tiers.iter().find(|tier| name(tier) == named);
+        tier.unwrap_or_else(|| panic!("expected tier {named}"))
+    }
+
     pub fn rule(&self, namespace: &Value) -> Rule<'_> {
         let named = name(namespace);
         if SYSTEM_NAMESPACES.contains(&named) || named == "cofferdam-system" || named.starts_with("vault-") {
@@ -133,6 +138,30 @@ impl Seen {
         self.reserved_in(namespace).values().filter(outlived).count()
     }
 
+    /// Whether no tier selects a namespace and policies of a live one stand there: they are to go, or held.
+    pub fn is_left(&self, namespace: &Value) -> bool {
+        matches!(self.rule(namespace), Rule::Nobody) && self.tiers.iter().any(|tier| self.held_in(tier, namespace) > 0)
+    }
+
+    /// How many directions of a namespace that nobody selects a tier still isolates.
+    pub fn held_in(&self, tier: &Value, namespace: &Value) -> usize {
+        if !matches!(self.rule(namespace), Rule::Nobody) {
+            return 0;
+        }
+        let reserved = self.reserved_in(name(namespace)).into_iter();
+        reserved
+            .filter(|(name, policy)| name.starts_with("cofferdam-baseline-") && owner(policy) == Some(uid(tier)))
+            .count()
+    }
+
+    /// How many of all namespaces.
+    pub fn held(&self, tier: &Value) -> usize {
+        self.namespaces
+            .iter()
+            .map(|namespace| self.held_in(tier, namespace))
+            .sum()
+    }
+
     /// The policies by which other people let everybody in.
     pub fn open_doors<'a>(&'a self, namespace: &'a str) -> BTreeSet<&'a str> {
         let foreign = self.policies_in(namespace).map(name);
@@ -194,7 +223,7 @@ fn is_as_wanted(policy: &Value, tier: &Value, spec: &Value) -> bool {
 }
 
 /// The uid of the tier that owns a policy.
-fn owner(policy: &Value) -> Option<&str> {
+pub fn owner(policy: &Value) -> Option<&str> {
     let mut owners = policy["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     owners.find(|owner| owner["kind"] == "IsolationTier")?["uid"].as_str()
 }
@@ -215,6 +244,6 @@ fn name_of(object: &Value) -> &str {
     object["name"].as_str().unwrap_or_default()
 }
 
-fn uid(object: &Value) -> &str {
+pub fn uid(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }

@@ -42,6 +42,8 @@ pub enum Round {
     TierDeleted(String),
     /// Namespaces or a tier are others than they were.
     Changed,
+    /// So many releases are wanted and none may be made.
+    Held(usize),
     /// A tenant changed policies, and nobody anything else.
     Tampered,
     /// The controller ended and started.
@@ -94,10 +96,13 @@ impl Drive {
                 (Round::Deleted(gone), words)
             }
             3 | 4 if !ours.is_empty() => {
-                let mut moved = Vec::new();
+                let (mut moved, mut once) = (Vec::new(), BTreeSet::new());
                 for _ in 0..=self.random.below(3) {
                     let namespace = ours[self.random.below(ours.len())];
                     let team = self.team();
+                    if !once.insert(namespace) {
+                        continue;
+                    }
                     set_labels(&self.admin, namespace, json!({"team": team})).await;
                     moved.push(format!("{namespace} to {team:?}"));
                 }

@@ -39,7 +39,13 @@ pub fn wrong_statuses(seen: &Seen) -> Vec<String> {
         differs(
             "conditions",
             &json!(conditions),
-            json!([["Ready", "True", "ReconcileSucceeded", generation]]),
+            match seen.held(tier) {
+                0 => json!([["Ready", "True", "ReconcileSucceeded", generation]]),
+                _ => json!([
+                    ["Ready", "False", "Held", generation],
+                    ["Stalled", "True", "Held", generation]
+                ]),
+            },
         );
         let problems = status["problems"].as_array().into_iter().flatten();
         let problems: Vec<_> = problems.map(problem_in_short).collect();
@@ -129,6 +135,7 @@ fn state_of(namespace: &Value, seen: &Seen) -> &'static str {
         Rule::Terminating => "terminating",
         Rule::Tier(_) => "protected",
         Rule::Observed => "observed",
+        Rule::Nobody if seen.is_left(namespace) => "left",
         Rule::Nobody if seen.retained_in(name(namespace)) > 0 => "retained",
         Rule::Nobody => "ungoverned",
     }
@@ -234,7 +241,7 @@ fn line_of(namespace: &Value, seen: &Seen) -> Value {
         "state": state,
         "unprotected": !matches!(state, "protected" | "exempt" | "terminating"),
         "drift": [],
-        "changes": {"create": 0, "replace": 0, "delete": 0},
+        "changes": {"create": 0, "replace": 0, "delete": if state == "left" { seen.reserved_in(of).len() } else { 0 }},
         "waiting": [],
         "widenedBy": widened.collect::<Vec<_>>(),
         "shadows": would.collect::<Vec<_>>(),

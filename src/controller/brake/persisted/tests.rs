@@ -1,5 +1,7 @@
 use http::{Request, Response};
+use kube::Client;
 use kube::client::Body;
+use kube::core::DynamicObject;
 use tokio::time::Instant;
 use tower::service_fn;
 
@@ -8,11 +10,12 @@ use crate::controller::cache::Cache;
 use crate::controller::ledger::Ledger;
 use crate::policy::Exemptions;
 use crate::policy::brake::{Brake, Census, MaxUnprotected, Release};
+use crate::telemetry::metrics::{KnownSeries, Metrics};
 
 const ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// An API server that answers every request so, after a while.
-fn server(code: u16) -> Client {
+fn server(code: u16) -> TierWriter {
     let answer = move |_: Request<Body>| async move {
         tokio::time::sleep(ROUND_TRIP).await;
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"});
@@ -21,7 +24,10 @@ fn server(code: u16) -> Client {
             .body(Body::from(status.to_string().into_bytes()));
         answer.map_err(tower::BoxError::from)
     };
-    Client::new(service_fn(answer), "default")
+    TierWriter {
+        client: Client::new(service_fn(answer), "default"),
+        metrics: Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
+    }
 }
 
 fn brake_with_a_tier() -> ReleaseBrake {
@@ -68,13 +74,13 @@ async fn only_a_tier_that_is_gone_is_released_from_without_a_word_in_its_status(
 // Every worker waits for the one that writes: one after the other, they would heal nothing for minutes.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_write_that_fails_does_not_try_too() {
-    let (brake, client, started) = (brake_with_a_tier(), server(500), Instant::now());
+    let (brake, tiers, started) = (brake_with_a_tier(), server(500), Instant::now());
     let grants = grants(32);
-    let all = grants.iter().map(|grants| brake.write_down(&client, grants));
+    let all = grants.iter().map(|grants| brake.write_down(&tiers, grants));
     let results = futures::future::join_all(all).await;
     assert!(results.iter().all(Result::is_err));
     assert_eq!(started.elapsed(), ROUND_TRIP);
-    assert!(brake.write_down(&client, &grants[0]).await.is_err());
+    assert!(brake.write_down(&tiers, &grants[0]).await.is_err());
     assert_eq!(started.elapsed(), ROUND_TRIP * 2, "a later one tries again");
 }
 
