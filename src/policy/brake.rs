@@ -79,6 +79,8 @@ pub struct Brake {
     /// What earlier processes let go, as far as it is known.
     inherited: Vec<Inherited>,
     confirmed: BTreeMap<Arc<str>, Confirmed>,
+    /// Before this nothing of what was let go is over.
+    over_at: Duration,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -116,12 +118,14 @@ impl Brake {
             recent: BTreeMap::new(),
             inherited: Vec::new(),
             confirmed: BTreeMap::new(),
+            over_at: Duration::ZERO,
         }
     }
 
     /// What earlier processes let go counts as if this one had.
     pub fn inherit(&mut self, inherited: impl IntoIterator<Item = Inherited>) {
         self.inherited.extend(inherited);
+        self.over_at = Duration::ZERO;
     }
 
     /// Which releases of `namespace` may go, among all that are wanted. Those count from now on.
@@ -141,6 +145,7 @@ impl Brake {
                     at: now,
                     tier_uid: Arc::clone(&release.tier_uid),
                 };
+                self.over_at = self.over_at.min(recent.over_at());
                 let before = self.recent.insert(release.key(), recent);
                 grants.push(Grant {
                     release: release.clone(),
@@ -158,7 +163,10 @@ impl Brake {
             return;
         }
         match grant.before {
-            Some(before) => _ = self.recent.insert(grant.release.key(), before),
+            Some(before) => {
+                self.over_at = self.over_at.min(before.over_at());
+                _ = self.recent.insert(grant.release.key(), before);
+            }
             None => _ = self.recent.remove(&grant.release.key()),
         }
     }
@@ -205,10 +213,8 @@ impl Brake {
     /// What a namespace does not want any more, though it was confirmed, takes another confirmation at another time.
     pub fn narrow(&mut self, census: &Census, namespace: &str) {
         for confirmed in self.confirmed.values_mut() {
-            let of_it = confirmed
-                .releases
-                .iter()
-                .filter(|release| release.namespace == namespace);
+            let of_it = confirmed.releases.range(Release::first_of(namespace)..);
+            let of_it = of_it.take_while(|release| release.namespace == namespace);
             let over: Vec<_> = of_it.filter(|release| !census.wants(release)).cloned().collect();
             for release in over {
                 confirmed.releases.remove(&release);
@@ -217,8 +223,14 @@ impl Brake {
     }
 
     fn forget_what_is_over(&mut self, now: Duration) {
-        self.recent.retain(|_, recent| now < recent.at.saturating_add(WINDOW));
+        if now < self.over_at {
+            return;
+        }
+        self.recent.retain(|_, recent| now < recent.over_at());
         self.inherited.retain(|inherited| now < inherited.until);
+        let recent = self.recent.values().map(Recent::over_at);
+        let inherited = self.inherited.iter().map(|inherited| inherited.until);
+        self.over_at = recent.chain(inherited).min().unwrap_or(Duration::MAX);
     }
 
     /// A digest confirms the list that it was made of. What of that list is not wanted any more is not confirmed for a
@@ -256,6 +268,13 @@ impl Brake {
     }
 
     fn is_over(&self, census: &Census, direction: Direction) -> bool {
+        // Where that alone is too much, as after a mistake, each of thousands that wait is told so without a walk through
+        // what went: one more adds at most one to the limit.
+        let confirmed = self.confirmed.values().map(|confirmed| confirmed.releases.len() as u64);
+        let unconfirmed = census.count(direction).saturating_sub(confirmed.sum());
+        if unconfirmed > self.limit_among(census.protected(direction), unconfirmed) {
+            return true;
+        }
         let opened = self.opened(census, direction);
         opened > self.limit_for(census, direction, opened)
     }
@@ -285,17 +304,41 @@ impl Brake {
     }
 
     fn limit_for(&self, census: &Census, direction: Direction, opened: u64) -> u64 {
+        // Who was isolated again since counts once.
+        let recent = self.recent.keys().filter(|(_, opened)| *opened == direction);
+        let again = recent.filter(|(namespace, _)| census.is_isolated(namespace, direction));
+        let protected = census.protected(direction).saturating_sub(again.count() as u64);
+        self.limit_among(protected, opened)
+    }
+
+    fn limit_among(&self, protected: u64, opened: u64) -> u64 {
         match self.limit {
             MaxUnprotected::Namespaces(namespaces) => namespaces,
             MaxUnprotected::Percent(percent) => {
-                let before = census.protected(direction).saturating_add(opened);
+                let before = protected.saturating_add(opened);
                 (before.saturating_mul(u64::from(percent)) / 100).max(1)
             }
         }
     }
 }
 
+impl Recent {
+    fn over_at(&self) -> Duration {
+        self.at.saturating_add(WINDOW)
+    }
+}
+
 impl Release {
+    /// What is sorted before every release of a namespace.
+    fn first_of(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            direction: Direction::Ingress,
+            policy_uid: "".into(),
+            tier_uid: "".into(),
+        }
+    }
+
     fn key(&self) -> (String, Direction) {
         (self.namespace.clone(), self.direction)
     }

@@ -74,17 +74,8 @@ impl Census {
     /// What one namespace wants.
     pub fn wanted_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Release> {
         Direction::ALL.into_iter().flat_map(move |direction| {
-            let first = Release {
-                namespace: namespace.to_owned(),
-                direction,
-                policy_uid: "".into(),
-                tier_uid: "".into(),
-            };
-            let from_there = self
-                .wanted
-                .get(&direction)
-                .into_iter()
-                .flat_map(move |all| all.range(first.clone()..));
+            let wanted = self.wanted.get(&direction).into_iter();
+            let from_there = wanted.flat_map(move |all| all.range(Release::first_of(namespace)..));
             from_there.take_while(move |release| release.namespace == namespace)
         })
     }
@@ -103,6 +94,12 @@ impl Census {
     /// How many namespaces stay isolated in a direction.
     pub(super) fn protected(&self, direction: Direction) -> u64 {
         self.protected.get(&direction).copied().unwrap_or_default()
+    }
+
+    /// Whether a namespace stays isolated in a direction.
+    pub(super) fn is_isolated(&self, namespace: &str, direction: Direction) -> bool {
+        let directions = self.stays_isolated.get(namespace);
+        directions.is_some_and(|directions| directions.contains(&direction))
     }
 
     fn forget_wanted(&mut self, namespace: &str) {

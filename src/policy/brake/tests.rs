@@ -108,6 +108,43 @@ fn one_namespace_may_always_go_and_counts_once_however_often_it_goes() {
     assert_eq!(all_ask(&mut never, &mut census(99, [0]), seconds(0)), 0);
 }
 
+// A loop that relabels one namespace after the other out and in again.
+#[test]
+fn who_is_isolated_again_does_not_raise_the_limit() {
+    let mut brake = Brake::new(MaxUnprotected::Percent(50));
+    let opened: usize = (0..100)
+        .map(|number| {
+            let mut census = census(0, [number]);
+            for other in (0..100).filter(|other| *other != number) {
+                census.set(&format!("n{other:03}"), [], Direction::ALL.into());
+            }
+            all_ask(&mut brake, &mut census, seconds(number as u64))
+        })
+        .sum();
+    assert_eq!(opened, 2 * 50);
+}
+
+// Each is looked at again every few seconds, and all of them under one lock.
+#[test]
+fn who_waits_is_told_so_without_a_walk_through_what_went() {
+    let took = |went: usize| {
+        let mut brake = Brake::new(MaxUnprotected::default());
+        let before = &mut census(2_000, 0..went);
+        assert_eq!(all_ask(&mut brake, before, seconds(1)), 2 * went);
+        let census = census(2_000, 10_000..11_700);
+        let ask = |_| {
+            let began = std::time::Instant::now();
+            for number in 10_000..10_200 {
+                assert_eq!(brake.admit(&census, &format!("n{number:03}"), seconds(2)), []);
+            }
+            began.elapsed()
+        };
+        (0..5).map(ask).min().unwrap_or_default()
+    };
+    let (few, many) = (took(5), took(100));
+    assert!(many < few * 4, "{few:?} where 5 went, {many:?} where 100 did");
+}
+
 #[test]
 fn directions_have_limits_of_their_own() {
     let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
