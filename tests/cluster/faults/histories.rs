@@ -50,18 +50,22 @@ async fn play(steps: usize) {
     let begin = stage.wipe().await;
     stage.start_controller(&[]).await;
     let start = Instant::now();
+    // Each batch is judged together with the one before it: all of them every time would take the square of their number.
+    let (mut before_last, mut last) = (begin, begin);
     for batch in 0..steps.div_ceil(STEPS_OF_A_BATCH) {
         let count = STEPS_OF_A_BATCH.min(steps - batch * STEPS_OF_A_BATCH);
         let batch_steps: Vec<Step> = (0..count).map(|_| Step::by_chance(&mut chance)).collect();
-        if let Err(error) = play_batch(&mut stage, &batch_steps, begin).await {
+        let judged = play_batch(&mut stage, &batch_steps, before_last).await;
+        (before_last, last) = (last, stage.control_plane.audit_log().mark());
+        if let Err(error) = judged {
             let told: Vec<String> = batch_steps.iter().map(|step| format!("{step:?}")).collect();
             let story = stage.proxy.story();
-            let last = story.len().saturating_sub(150);
+            let latest = story.len().saturating_sub(150);
             panic!(
                 "seed {seed}, batch {batch}: {error}\n--- steps\n{}\n{}\n--- last requests\n{}",
                 told.join("\n"),
                 stage.controller_log_tail(),
-                story[last..].join("\n")
+                story[latest..].join("\n")
             );
         }
         if batch % 10 == 9 {
@@ -72,13 +76,16 @@ async fn play(steps: usize) {
             ));
         }
     }
+    if let Err(violations) = judge(&stage, begin).await {
+        panic!("seed {seed}, all of it: {violations}");
+    }
     say(&format!(
         "{steps} steps in {:.0?}, seed {seed}: nothing violated",
         start.elapsed()
     ));
 }
 
-async fn play_batch(stage: &mut Stage, steps: &[Step], begin: usize) -> Result<(), String> {
+async fn play_batch(stage: &mut Stage, steps: &[Step], judged_from: usize) -> Result<(), String> {
     stage.proxy.forget_story();
     for step in steps {
         stage.bring_to_life().await?;
@@ -86,6 +93,10 @@ async fn play_batch(stage: &mut Stage, steps: &[Step], begin: usize) -> Result<(
     }
     stage.proxy.lift_all();
     stage.settle().await?;
+    judge(stage, judged_from).await
+}
+
+async fn judge(stage: &Stage, begin: usize) -> Result<(), String> {
     let events = stage.control_plane.audit_log().settled(&stage.control_plane).await;
     let violations = Observer::of(NAMESPACES).since(begin).violations_in(&events);
     if violations.is_empty() {
