@@ -12,30 +12,21 @@
 //! **Bound.** Within any window at most the limit is opened without a confirmation.
 
 mod census;
+mod max_unprotected;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 pub use self::census::{Census, could_release, stands, stays_isolated};
+pub use self::max_unprotected::MaxUnprotected;
 use crate::api::Direction;
 use crate::api::names::CONFIRM_ANNOTATION;
 
 /// For how long a release counts.
 pub const WINDOW: Duration = Duration::from_secs(600);
-
-/// How many namespaces may lose the isolation of a direction within [`WINDOW`] without a confirmation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MaxUnprotected {
-    /// So many of a hundred that are isolated in that direction, rounded down, but one at least.
-    Percent(u8),
-    /// So many; with 0 each release has to be confirmed.
-    Namespaces(u64),
-}
 
 /// One direction of one namespace that would be opened.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -385,37 +376,6 @@ fn digest_of(tier_uid: &str, releases: &BTreeSet<Release>) -> String {
         hash.update(format!("\n{namespace} {} {policy_uid}", release.direction.as_str()));
     }
     hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl Default for MaxUnprotected {
-    fn default() -> Self {
-        Self::Percent(10)
-    }
-}
-
-impl fmt::Display for MaxUnprotected {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Percent(percent) => write!(formatter, "{percent}%"),
-            Self::Namespaces(namespaces) => write!(formatter, "{namespaces}"),
-        }
-    }
-}
-
-impl FromStr for MaxUnprotected {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong =
-            || format!("expected a number of namespaces, as in 20, or a percentage of 0% to 100%, found {text:?}");
-        match text.strip_suffix('%') {
-            Some(percent) => match percent.parse() {
-                Ok(percent) if percent <= 100 => Ok(Self::Percent(percent)),
-                _ => Err(wrong()),
-            },
-            None => text.parse().map(Self::Namespaces).map_err(|_| wrong()),
-        }
-    }
 }
 
 #[cfg(test)]

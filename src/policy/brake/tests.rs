@@ -124,25 +124,17 @@ fn who_is_isolated_again_does_not_raise_the_limit() {
     assert_eq!(opened, 2 * 50);
 }
 
-// Each is looked at again every few seconds, and all of them under one lock.
+/// Each is looked at again every few seconds, and all of them under one lock: a walk through what went, at every look,
+/// would take minutes here.
 #[test]
 fn who_waits_is_told_so_without_a_walk_through_what_went() {
-    let took = |went: usize| {
-        let mut brake = Brake::new(MaxUnprotected::default());
-        let before = &mut census(2_000, 0..went);
-        assert_eq!(all_ask(&mut brake, before, seconds(1)), 2 * went);
-        let census = census(2_000, 10_000..11_700);
-        let ask = |_| {
-            let began = std::time::Instant::now();
-            for number in 10_000..10_200 {
-                assert_eq!(brake.admit(&census, &format!("n{number:03}"), seconds(2)), []);
-            }
-            began.elapsed()
-        };
-        (0..5).map(ask).min().unwrap_or_default()
-    };
-    let (few, many) = (took(5), took(100));
-    assert!(many < few * 4, "{few:?} where 5 went, {many:?} where 100 did");
+    let mut brake = Brake::new(MaxUnprotected::default());
+    let before = &mut census(20_000, 0..1_000);
+    assert_eq!(all_ask(&mut brake, before, seconds(1)), 2 * 1_000);
+    let census = census(20_000, 10_000..17_000);
+    for number in 10_000..16_000 {
+        assert_eq!(brake.admit(&census, &format!("n{number:03}"), seconds(2)), []);
+    }
 }
 
 #[test]
