@@ -256,8 +256,21 @@ fn watch_faults() -> Vec<(Workload, Disturbance)> {
     starts.chain(events).collect()
 }
 
+// Only where the change itself writes an object of that resource: the list is made stale by the first event of its watch.
 fn stale_lists() -> Vec<(Workload, Disturbance)> {
-    let workloads = [
+    let of_tiers = [
+        Workload::Create,
+        Workload::Edit,
+        Workload::Narrow,
+        Workload::Widen,
+        Workload::Outrank,
+        Workload::Enforce,
+        Workload::HandOver,
+        Workload::Recreate,
+        Workload::Remove,
+    ];
+    let of_namespaces = [Workload::Leave, Workload::Relabel, Workload::NewNamespace];
+    let of_policies = [
         Workload::Edit,
         Workload::Widen,
         Workload::Outrank,
@@ -265,10 +278,11 @@ fn stale_lists() -> Vec<(Workload, Disturbance)> {
         Workload::Drift,
         Workload::NewNamespace,
     ];
-    let stale = [TIERS, NAMESPACES, POLICIES].into_iter();
-    stale
-        .flat_map(|resource| workloads.map(|workload| (workload, Disturbance::StaleList(resource))))
-        .collect()
+    let stale = |resource| move |workload| (workload, Disturbance::StaleList(resource));
+    let tiers = of_tiers.into_iter().map(stale(TIERS));
+    let namespaces = of_namespaces.into_iter().map(stale(NAMESPACES));
+    let policies = of_policies.into_iter().map(stale(POLICIES));
+    tiers.chain(namespaces).chain(policies).collect()
 }
 
 impl Mishap {
