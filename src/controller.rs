@@ -1,6 +1,6 @@
 //! The controller: watches into caches, namespaces through a queue, plans from the core, writes, reports.
 //!
-//! Reading order: [`run`] here, then `reconcile` (one namespace: look, plan, confirm, write, remember), `visit` (what
+//! Reading order: [`run`] here, then `reconcile` (one namespace: look, plan, look again, write, remember), `visit` (what
 //! of that needs no request), `apply`
 //! (the only writer), `watches` and `cache` (what is known), `report` (what is said).
 
@@ -9,33 +9,24 @@ mod audit;
 mod brake;
 mod cache;
 pub mod client;
-mod confirm;
-mod definition;
+mod consistent_read;
 mod error;
 mod events;
 mod exposed;
-mod fact_sources;
-mod follow;
-mod foreign_policies;
 mod handover;
 mod leader;
 mod ledger;
-mod list_watch;
-mod policy_index;
 mod pulse;
 mod queue;
 mod random;
-pub mod readable;
 mod reconcile;
-mod relist;
 mod report;
 mod talk_budget;
 mod tasks;
 mod tier_writer;
 mod visit;
 mod watches;
-mod widening_audit;
-mod widening_ledger;
+mod widening;
 mod work;
 
 use std::future::Future;
@@ -65,8 +56,7 @@ use self::talk_budget::SharedTalkBudget;
 use self::tasks::{TaskEnded, Tasks};
 use self::tier_writer::TierWriter;
 use self::watches::Watches;
-use self::widening_audit::WideningAudit;
-use self::widening_ledger::WideningLedger;
+use self::widening::{WideningAudit, WideningLedger};
 use self::work::WorkQueue;
 use crate::policy::Exemptions;
 use crate::policy::brake::MaxUnprotected;

@@ -5,6 +5,7 @@
 #[path = "architecture/rust_paths.rs"]
 mod rust_paths;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rust_paths::paths_named_in;
@@ -86,6 +87,9 @@ fn the_source_keeps_to_the_architecture() {
             .is_some_and(|stem| VAGUE_NAMES.iter().any(|name| stem == *name));
         if vague {
             violations.push(format!("{}: name the file after what is in it", path.display()));
+        }
+        if repeats_its_directory(&path) {
+            violations.push(format!("{}: its directory says that already", path.display()));
         }
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));
@@ -211,6 +215,26 @@ fn what_may_be_is_left_alone() {
     ] {
         assert_eq!(violations_in(Path::new(path), source), Vec::<String>::new(), "{source}");
     }
+}
+
+#[test]
+fn a_name_that_repeats_its_directory_is_found() {
+    for (path, expected) in [
+        ("src/controller/widening/widening_audit.rs", true),
+        ("src/controller/widening/audit.rs", false),
+        ("src/policy/brake/brakes.rs", false),
+    ] {
+        assert_eq!(repeats_its_directory(Path::new(path)), expected, "{path}");
+    }
+}
+
+fn repeats_its_directory(path: &Path) -> bool {
+    let directory = path.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    let rest = directory
+        .zip(stem)
+        .and_then(|(directory, stem)| stem.strip_prefix(directory));
+    rest.is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn violations_in(path: &Path, source: &str) -> Vec<String> {

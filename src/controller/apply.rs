@@ -10,9 +10,9 @@ use kube::{Client, ResourceExt};
 use tokio::sync::Semaphore;
 
 use super::cache::Cache;
+use super::client::readable::Readable;
 use super::client::within_deadline;
 use super::error::WriteError;
-use super::readable::Readable;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
 use crate::policy::{Action, Namespace, Plan, PolicyName, Removal, Write};
@@ -38,8 +38,8 @@ impl Writer {
 
     /// Makes a plan's changes: extras, then bases, then removals. A base that is missing, or that somebody
     /// changed, is written whatever else fails; one that stands as we left it is not narrowed before its
-    /// extras stand; nothing is removed unless everything was written. After `release_until` no direction is opened: what
-    /// confirmed that is too old by then.
+    /// extras stand; nothing is removed unless everything was written. After `release_until` no direction is opened: the
+    /// read before it is too old by then.
     pub(super) async fn apply(
         &self,
         cache: &Cache,

@@ -2,6 +2,8 @@
 
 mod census;
 mod events;
+mod fact_sources;
+mod policy_index;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +14,10 @@ use tokio::sync::watch;
 
 use self::census::ToCount;
 pub(super) use self::events::NamespaceNews;
-use super::fact_sources::FactSources;
-use super::foreign_policies::ForeignPolicies;
-use super::policy_index::PolicyIndex;
+pub(super) use self::fact_sources::{EndpointSlices, FactSources};
+pub(super) use self::policy_index::OlderThanTheWatch;
+use self::policy_index::PolicyIndex;
+use super::widening::ForeignPolicies;
 use crate::policy::{
     Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RenderedPolicy,
     TierIdentity, World, assign,

@@ -8,6 +8,7 @@
 mod api_call;
 mod by_effect;
 mod gated_stream;
+pub mod readable;
 mod retry_after;
 mod write_gate;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::core::Status;
 
 use super::cache::Watched;
-use super::list_watch::Broken;
+use super::watches::Broken;
 use crate::api::names::LEASE;
 use crate::policy::record::Failure;
 use crate::policy::words;

@@ -1,4 +1,4 @@
-//! One namespace: look, plan, confirm what would open it, write, remember.
+//! One namespace: look, plan, look again before it is opened, write, remember.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::apply::Writer;
 use super::audit::Audit;
 use super::brake::{HELD_LOOK, ReleaseBrake, Ruling};
 use super::cache::Cache;
-use super::confirm::plan_from_consistent_read;
+use super::consistent_read::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
@@ -46,8 +46,8 @@ pub(super) struct Reconciler {
 }
 
 /// What the consistent read before a release said.
-struct Confirmation {
-    all_confirmed: bool,
+struct SecondLook {
+    agrees: bool,
     failure: Option<Failure>,
     /// Until when a release may be made on it.
     holds_until: Instant,
@@ -55,15 +55,15 @@ struct Confirmation {
 
 /// How old a consistent read may be when a release is made on it. Far more than the read and the other writes of a plan take;
 /// where they take longer, tiers and namespace may have changed, and are read again.
-const CONFIRMATION_HOLDS: Duration = Duration::from_secs(5);
+const SECOND_LOOK_HOLDS: Duration = Duration::from_secs(5);
 
 /// The value of the label `controller`.
 pub(super) const CONTROLLER: &str = "namespace";
 
-impl Confirmation {
+impl SecondLook {
     /// The watches are behind, or the read was no answer: nothing else may bring another look about.
     fn in_outcome(self, mut outcome: Outcome) -> Outcome {
-        outcome.look_again |= !self.all_confirmed;
+        outcome.look_again |= !self.agrees;
         outcome.failure = outcome.failure.or(self.failure);
         outcome
     }
@@ -83,11 +83,11 @@ impl Reconciler {
         }
         let mut plan = visit.plan(self.began.elapsed());
         let mut ruling = self.brake.rule(&visit, &mut plan);
-        let (plan, confirmation) = self.confirm(&visit, plan, &mut ruling).await;
+        let (plan, second_look) = self.look_again(&visit, plan, &mut ruling).await;
         let writes = self
             .writer
-            .apply(&self.cache, &view.namespace, &plan, confirmation.holds_until);
-        let outcome = confirmation.in_outcome(writes.await);
+            .apply(&self.cache, &view.namespace, &plan, second_look.holds_until);
+        let outcome = second_look.in_outcome(writes.await);
         self.brake.made(&ruling, &plan, &outcome.committed);
         if ruling.holds {
             ticket.look_again(Class::Change, Instant::now() + HELD_LOOK);
@@ -105,31 +105,31 @@ impl Reconciler {
         ticket.succeeded();
     }
 
-    /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read confirms.
-    async fn confirm(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, Confirmation) {
+    /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read wants too.
+    async fn look_again(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, SecondLook) {
         let not_written = self.brake.write_down(&self.tiers, &ruling.grants).await.err();
         if not_written.is_some() {
             plan.brake(&Direction::ALL.into());
         }
-        let mut confirmation = Confirmation {
-            all_confirmed: true,
+        let mut second_look = SecondLook {
+            agrees: true,
             failure: not_written,
-            holds_until: Instant::now() + CONFIRMATION_HOLDS,
+            holds_until: Instant::now() + SECOND_LOOK_HOLDS,
         };
         if plan.opens_a_direction() {
-            let (confirmed, failure) = self.plan_anew(visit).await;
-            confirmation.all_confirmed = plan.keep_confirmed_removals(&confirmed);
-            confirmation.failure = confirmation.failure.or(failure);
+            let (again, failure) = self.plan_again(visit).await;
+            second_look.agrees = plan.keep_removals_also_in(&again);
+            second_look.failure = second_look.failure.or(failure);
         }
         self.brake.keep_confirmed(ruling, &plan);
-        (plan, confirmation)
+        (plan, second_look)
     }
 
     /// Plans from a consistent read; without an answer there is nothing to be done.
-    async fn plan_anew(&self, visit: &Visit<'_>) -> (Plan, Option<Failure>) {
-        let what = format!("the read that confirms a release of {}", visit.view.namespace.name);
+    async fn plan_again(&self, visit: &Visit<'_>) -> (Plan, Option<Failure>) {
+        let what = format!("the read before a release of {}", visit.view.namespace.name);
         match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
-            Ok(confirmed) => (confirmed.unwrap_or_default(), None),
+            Ok(again) => (again.unwrap_or_default(), None),
             Err(error) => match WriteError::of(error, &what) {
                 WriteError::Failed(failure) => (Plan::default(), Some(failure)),
                 WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),

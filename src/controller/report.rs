@@ -17,7 +17,7 @@ use super::events::Events;
 use super::handover::Handover;
 use super::ledger::Ledger;
 use super::tier_writer::{Landed, TierWriter};
-use super::widening_ledger::WideningLedger;
+use super::widening::WideningLedger;
 use crate::api::IsolationTierStatus;
 use crate::policy::brake::Held;
 use crate::policy::status::{departing_status, stalls_at, tier_status};

@@ -7,9 +7,9 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::client::readable::Readable;
 use super::client::within_deadline;
 use super::error::WriteError;
-use super::readable::Readable;
 use crate::api::IsolationTier;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::policy::TierIdentity;

@@ -1,5 +1,10 @@
 //! Watches into caches, and what changed into the queue. Every watch decodes what it needs and drops the rest.
 
+mod definition;
+mod follow;
+mod list_watch;
+mod relist;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,15 +19,15 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 
-use super::cache::{Cache, NamespaceNews, Watched};
-use super::definition::definition_ends;
-use super::fact_sources::{EndpointSlices, FactSources};
-use super::list_watch::Selection;
+use self::definition::definition_ends;
+pub(super) use self::list_watch::Broken;
+use self::list_watch::Selection;
+use super::cache::{Cache, EndpointSlices, FactSources, NamespaceNews, Watched};
+use super::client::readable::Readable;
 use super::queue::Class;
-use super::readable::Readable;
 use super::report::Reporter;
 use super::tasks::Tasks;
-use super::widening_audit::GATHERING;
+use super::widening::GATHERING;
 use super::work::WorkQueue;
 use crate::api::IsolationTier;
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};

@@ -322,20 +322,23 @@ impl Plan {
         self.extras.iter().chain(&self.bases)
     }
 
-    /// Whether a direction would be opened: then a consistent read has to confirm the plan.
+    /// Whether a direction would be opened: then a consistent read has to come to the same.
     pub fn opens_a_direction(&self) -> bool {
         self.removals.iter().any(|removal| removal.name.is_base())
     }
 
-    /// Keeps of the removals those that `confirmed` makes too. Returns whether these are all.
+    /// Keeps of the removals those that `again`, planned from a consistent read, makes too. Returns whether these are all.
     ///
     /// Where a base has to stay so do its extras: without them it would cut off the pods that they are for.
-    pub fn keep_confirmed_removals(&mut self, confirmed: &Self) -> bool {
+    pub fn keep_removals_also_in(&mut self, again: &Self) -> bool {
         let planned = self.removals.len();
-        let removals = confirmed.removals.iter();
-        let confirmed: BTreeSet<_> = removals.map(|removal| (&removal.name, &removal.uid)).collect();
+        let again: BTreeSet<_> = again
+            .removals
+            .iter()
+            .map(|removal| (&removal.name, &removal.uid))
+            .collect();
         self.removals
-            .retain(|removal| confirmed.contains(&(&removal.name, &removal.uid)));
+            .retain(|removal| again.contains(&(&removal.name, &removal.uid)));
         self.removals.len() == planned
     }
 

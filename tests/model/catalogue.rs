@@ -246,7 +246,7 @@ impl Catalogue {
             self.planned(confirming).plan.clone()
         });
         let mut plan = self.planned(id).plan.clone();
-        let all = plan.keep_confirmed_removals(&confirming.unwrap_or_default());
+        let all = plan.keep_removals_also_in(&confirming.unwrap_or_default());
         let left = if all { id } else { self.add(question, plan) };
         self.confirmed.insert((id, read), (left, all));
         (left, all)

@@ -82,7 +82,7 @@ pub struct Controller {
     pub work: [Work; NAMESPACES],
 }
 
-/// As in `src/controller/policy_index.rs`.
+/// As in `src/controller/cache/policy_index.rs`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Acknowledged {
     #[default]

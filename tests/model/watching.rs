@@ -1,4 +1,4 @@
-//! The watches of the controller, as in `src/controller/cache/events.rs` and `policy_index.rs`.
+//! The watches of the controller, as in `src/controller/cache/events.rs` and `policy_index.rs` beside it.
 
 use crate::catalogue::Catalogue;
 use crate::cluster::{Acknowledged, Object, PolicyEvent, RESERVED, Shelf, State, Tiers};

@@ -1,5 +1,5 @@
-//! One reconcile of one namespace, a request and an answer at a time, as in `src/controller/reconcile.rs`, `confirm.rs` and
-//! `apply.rs`.
+//! One reconcile of one namespace, a request and an answer at a time, as in `src/controller/reconcile.rs`,
+//! `consistent_read.rs` and `apply.rs`.
 
 use crate::catalogue::{BASES, BEFORE, Catalogue, ChangeKind, PlanId, Question, REMOVALS};
 use crate::cluster::{Acknowledged, Confirming, Directions, Object, POLICIES, Progress, Shelf, State, Work, Writing};

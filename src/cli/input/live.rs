@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use super::snapshot::{Snapshot, TierManifest};
 use crate::api::IsolationTier;
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
+use crate::controller::client::readable::Readable;
 use crate::controller::client::{ClientError, REQUEST_DEADLINE, build_client, within_deadline};
-use crate::controller::readable::Readable;
 
 /// A namespace without what decides nothing of it.
 pub type NamespaceMetadata = PartialObjectMeta<Namespace>;

@@ -14,7 +14,7 @@ use super::snapshot::{Snapshot, TierManifest};
 use crate::api::IsolationTierSpec;
 use crate::api::names::{API_VERSION, GROUP, NAMESPACE_NAME_LABEL, TIER_KIND};
 use crate::cli::wording::listed;
-use crate::controller::readable::Readable;
+use crate::controller::client::readable::Readable;
 use crate::policy::ParsedTier;
 use crate::policy::tier::unknown_fields;
 

@@ -25,7 +25,7 @@ use super::{Look, Output, StatusArgs, StatusError, Verdict, summary, text_of};
 use crate::api::IsolationTier;
 use crate::cli::columns::{Cell, colours_are_wanted, lines, widths};
 use crate::cli::input::live::{NamespaceMetadata, Scope, connect, read_cluster, runtime};
-use crate::controller::readable::Readable;
+use crate::controller::client::readable::Readable;
 
 /// A cluster is read once in this time at most.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(1);

@@ -68,7 +68,7 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     assert!(took <= ROUND_TRIP * 2, "waited {took:?}");
 }
 
-// All that may be in flight is taken by requests that hang, and what confirmed the release gets old meanwhile.
+// All that may be in flight is taken by requests that hang, and the read before the release gets old meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
     let writer = Writer::new(slow_server(), 1);

@@ -8,10 +8,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::{DynamicObject, PartialObjectMeta};
 
 use super::census::ToCount;
-use super::{Cache, KnownNamespace, KnownTier, State};
+use super::{Cache, FactSources, KnownNamespace, KnownTier, OlderThanTheWatch, State};
 use crate::api::names::HANDOVER_FINALIZER;
-use crate::controller::fact_sources::FactSources;
-use crate::controller::policy_index::OlderThanTheWatch;
 use crate::policy::{Namespace, ObservedPolicy, ParsedTier, PolicyName, RankedTier, World};
 
 /// What an event says about a namespace.

@@ -64,7 +64,7 @@ fn causes(plan: &Plan) -> Vec<(&str, Cause)> {
 }
 
 #[test]
-fn a_release_that_is_not_confirmed_takes_nothing_along() {
+fn a_release_that_is_not_planned_again_takes_nothing_along() {
     let removal = |name: &str, uid: &str| Removal {
         name: PolicyName::reserved(name).unwrap(),
         uid: uid.into(),
@@ -80,14 +80,14 @@ fn a_release_that_is_not_confirmed_takes_nothing_along() {
         removals: vec![base.clone(), extra.clone()],
         ..Plan::default()
     };
-    for (confirmed, kept) in [
+    for (again, kept) in [
         (vec![base, extra.clone()], 2),
         (vec![], 0),
         (vec![removal("cofferdam-baseline-egress", "another"), extra], 1),
     ] {
         let mut plan = planned.clone();
-        let all = plan.keep_confirmed_removals(&Plan {
-            removals: confirmed,
+        let all = plan.keep_removals_also_in(&Plan {
+            removals: again,
             ..Plan::default()
         });
         assert_eq!((plan.removals.len(), all), (kept, kept == 2));

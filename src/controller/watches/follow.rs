@@ -8,12 +8,12 @@ use kube::api::Api;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 
-use super::cache::Watched;
+use super::Watches;
 use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
-use super::error::{describe_definition_error, describe_watch_error, wait_asked_for};
 use super::list_watch::{Broken, ListWatch, Selection, Step};
-use super::readable::Readable;
-use super::watches::Watches;
+use crate::controller::cache::Watched;
+use crate::controller::client::readable::Readable;
+use crate::controller::error::{describe_definition_error, describe_watch_error, wait_asked_for};
 
 /// A watch that failed twice is opened again after this, doubled with each further failure in a row.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);

@@ -15,7 +15,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::client::within_deadline;
+use crate::controller::client::within_deadline;
 
 /// After this the API server ends a watch, as it was asked to: one that is still open well after that is dead, and
 /// nothing else would tell. Bookmarks would come once a minute, where they come at all.
@@ -47,7 +47,7 @@ pub(super) enum Step<K> {
 
 /// What went wrong. The next step goes on from where it was, or lists anew where that cannot be.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(in crate::controller) enum Broken {
     /// A list failed.
     List(kube::Error),
     /// A watch could not be opened.

@@ -7,7 +7,7 @@ use crate::policy::widening::{Judgements, WideningSummary};
 
 /// The results, by namespace.
 #[derive(Debug, Default)]
-pub(super) struct WideningLedger {
+pub(in crate::controller) struct WideningLedger {
     entries: Mutex<Entries>,
 }
 
@@ -19,12 +19,17 @@ struct Entries {
 
 impl WideningLedger {
     /// Takes what is known of a namespace, to be worked on; [`Self::record`] gives it back.
-    pub(super) fn take(&self, namespace: &str) -> Option<Judgements> {
+    pub(in crate::controller) fn take(&self, namespace: &str) -> Option<Judgements> {
         self.entries().judgements.remove(namespace)
     }
 
     /// Remembers what is known of a namespace. Returns whether that is to be reported anew.
-    pub(super) fn record(&self, namespace: &str, judgements: Judgements, summary: Option<WideningSummary>) -> bool {
+    pub(in crate::controller) fn record(
+        &self,
+        namespace: &str,
+        judgements: Judgements,
+        summary: Option<WideningSummary>,
+    ) -> bool {
         let mut entries = self.entries();
         entries.judgements.insert(namespace.to_owned(), judgements);
         match summary {
@@ -41,14 +46,14 @@ impl WideningLedger {
     }
 
     /// Forgets a namespace that is gone. Returns whether it was reported.
-    pub(super) fn forget(&self, namespace: &str) -> bool {
+    pub(in crate::controller) fn forget(&self, namespace: &str) -> bool {
         let mut entries = self.entries();
         entries.judgements.remove(namespace);
         entries.summaries.remove(namespace).is_some()
     }
 
     /// Everything that is to be reported.
-    pub(super) fn summaries(&self) -> HashMap<String, Arc<WideningSummary>> {
+    pub(in crate::controller) fn summaries(&self) -> HashMap<String, Arc<WideningSummary>> {
         self.entries().summaries.clone()
     }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
 
-use super::cache::Watched;
-use super::client::within_deadline;
-use super::error::chain;
+use super::Watches;
 use super::list_watch::PAGE;
-use super::policy_index::OlderThanTheWatch;
-use super::queue::Class;
-use super::random::random_fraction;
-use super::readable::Readable;
-use super::watches::Watches;
+use crate::controller::cache::OlderThanTheWatch;
+use crate::controller::cache::Watched;
+use crate::controller::client::readable::Readable;
+use crate::controller::client::within_deadline;
+use crate::controller::error::chain;
+use crate::controller::queue::Class;
+use crate::controller::random::random_fraction;
 
 /// A list that failed is tried again after this, where the interval is not shorter.
 const RETRY_AFTER: Duration = Duration::from_secs(60);

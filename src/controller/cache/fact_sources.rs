@@ -8,26 +8,26 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use crate::policy::{ApiServerFacts, DnsFacts, Fact, Facts};
 
 /// EndpointSlices of one Service, by name.
-pub(super) type EndpointSlices = BTreeMap<String, EndpointSlice>;
+pub(in crate::controller) type EndpointSlices = BTreeMap<String, EndpointSlice>;
 
 /// What the watches of facts show.
 #[derive(Debug)]
-pub(super) struct FactSources {
+pub(in crate::controller) struct FactSources {
     /// Namespace and name of the cluster's DNS Service.
     dns_service_name: (String, String),
     /// The cluster's DNS Service.
-    pub(super) dns_service: Option<Service>,
+    pub(in crate::controller) dns_service: Option<Service>,
     /// Its endpoints.
-    pub(super) dns_endpoints: EndpointSlices,
+    pub(in crate::controller) dns_endpoints: EndpointSlices,
     /// The Service `default/kubernetes`.
-    pub(super) api_server_service: Option<Service>,
+    pub(in crate::controller) api_server_service: Option<Service>,
     /// Its endpoints.
-    pub(super) api_server_endpoints: EndpointSlices,
+    pub(in crate::controller) api_server_endpoints: EndpointSlices,
 }
 
 impl FactSources {
     /// Nothing seen yet.
-    pub(super) fn new(dns_service_name: (String, String)) -> Self {
+    pub(in crate::controller) fn new(dns_service_name: (String, String)) -> Self {
         Self {
             dns_service_name,
             dns_service: None,
@@ -38,7 +38,7 @@ impl FactSources {
     }
 
     /// Reads the facts.
-    pub(super) fn facts(&self) -> Facts {
+    pub(in crate::controller) fn facts(&self) -> Facts {
         let (namespace, name) = &self.dns_service_name;
         let slices = |slices: &EndpointSlices| slices.values().cloned().collect::<Vec<_>>();
         Facts {

@@ -5,7 +5,7 @@ mod relist;
 
 use std::collections::HashMap;
 
-pub(super) use self::relist::OlderThanTheWatch;
+pub(in crate::controller) use self::relist::OlderThanTheWatch;
 use self::relist::Relisting;
 use crate::policy::{ObservedPolicies, ObservedPolicy, PolicyName};
 

@@ -17,7 +17,7 @@ const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 
 /// The index. Its lock is its own, so that a storm of foreign policies holds up no plan.
 #[derive(Debug, Default)]
-pub(super) struct ForeignPolicies {
+pub(in crate::controller) struct ForeignPolicies {
     state: Mutex<State>,
 }
 
@@ -40,7 +40,7 @@ struct Policies {
 
 impl ForeignPolicies {
     /// What a watch of policies shows; ours are left out. Returns the namespaces where something changed.
-    pub(super) fn see(&self, event: &Event<NetworkPolicy>) -> Vec<String> {
+    pub(in crate::controller) fn see(&self, event: &Event<NetworkPolicy>) -> Vec<String> {
         match event {
             Event::Init => self.state().list_begins(),
             Event::InitApply(policy) => self.list(policy),
@@ -52,7 +52,7 @@ impl ForeignPolicies {
     }
 
     /// What stands in a namespace, by name.
-    pub(super) fn of(&self, namespace: &str) -> Vec<ForeignPolicy> {
+    pub(in crate::controller) fn of(&self, namespace: &str) -> Vec<ForeignPolicy> {
         let state = self.state();
         let policies = state.namespaces.get(namespace);
         let policies = policies.into_iter().flat_map(|policies| &policies.by_name);

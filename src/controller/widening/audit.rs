@@ -9,35 +9,35 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::cache::{Cache, View};
-use super::events::Events;
-use super::ledger::Ledger;
-use super::queue::Class;
-use super::report::Reporter;
-use super::widening_ledger::WideningLedger;
-use super::work::{Ticket, WorkQueue};
+use super::ledger::WideningLedger;
+use crate::controller::cache::{Cache, View};
+use crate::controller::events::Events;
+use crate::controller::ledger::Ledger;
+use crate::controller::queue::Class;
+use crate::controller::report::Reporter;
+use crate::controller::work::{Ticket, WorkQueue};
 use crate::policy::widening::{AllowedByTier, ForeignPolicy, Judge, Judgements, Widening, WideningSummary};
 use crate::policy::{NamespaceRecord, TierIdentity, assign};
 
 /// A namespace is audited so long after the first change: what comes meanwhile is judged at once with it.
-pub(super) const GATHERING: Duration = Duration::from_secs(1);
+pub(in crate::controller) const GATHERING: Duration = Duration::from_secs(1);
 /// How long one namespace is worked on before the others have their turn.
 const SLICE: Duration = Duration::from_millis(20);
 /// After work the audit rests that many times as long.
 const REST: u32 = 3;
 
 /// Audits namespaces.
-pub(super) struct WideningAudit {
-    pub(super) cache: Arc<Cache>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) widenings: Arc<WideningLedger>,
-    pub(super) namespaces: WorkQueue<String>,
-    pub(super) reporter: Arc<Reporter>,
-    pub(super) events: Events,
+pub(in crate::controller) struct WideningAudit {
+    pub(in crate::controller) cache: Arc<Cache>,
+    pub(in crate::controller) ledger: Arc<Ledger>,
+    pub(in crate::controller) widenings: Arc<WideningLedger>,
+    pub(in crate::controller) namespaces: WorkQueue<String>,
+    pub(in crate::controller) reporter: Arc<Reporter>,
+    pub(in crate::controller) events: Events,
     /// When the clock began that Events are told by.
-    pub(super) began: Instant,
+    pub(in crate::controller) began: Instant,
     /// When the process began: what stood before is no news.
-    pub(super) started: Timestamp,
+    pub(in crate::controller) started: Timestamp,
 }
 
 /// What a slice of work came to.
@@ -51,7 +51,7 @@ struct Slice {
 
 impl WideningAudit {
     /// Audits what is asked for, until the queue is closed.
-    pub(super) async fn run(self) {
+    pub(in crate::controller) async fn run(self) {
         while let Some(ticket) = self.namespaces.next().await {
             self.audit(ticket).await;
         }

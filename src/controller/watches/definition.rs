@@ -7,9 +7,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
 
-use super::client::within_deadline;
-use super::readable::Readable;
 use crate::api::IsolationTier;
+use crate::controller::client::readable::Readable;
+use crate::controller::client::within_deadline;
 
 /// Whether a tier's event may come from the end of the definition, or of a tier whose definition ended.
 pub(super) fn may_tell_of_an_end<K: Resource>(event: &Event<K>) -> bool {

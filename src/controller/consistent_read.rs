@@ -7,8 +7,8 @@ use kube::core::PartialObjectMeta;
 use kube::{Client, ResourceExt};
 
 use super::cache::View;
+use super::client::readable::Readable;
 use super::client::within_deadline;
-use super::readable::Readable;
 use crate::api::IsolationTier;
 use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
 
