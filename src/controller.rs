@@ -1,8 +1,8 @@
 //! The controller: watches into caches, namespaces through a queue, plans from the core, writes, reports.
 //!
 //! Reading order: [`run`] here, then `reconcile` (one namespace: look, plan, look again, write, remember), `visit` (what
-//! of that needs no request), `apply`
-//! (the only writer), `watches` and `cache` (what is known), `report` (what is said).
+//! of that needs no request), `apply` (the only writer), `watches` and `cache` (what is known), `report` (what is said).
+//! `parts` says what is handed to whom.
 
 mod apply;
 mod audit;
@@ -16,6 +16,8 @@ mod exposed;
 mod handover;
 mod leader;
 mod ledger;
+mod parts;
+mod process_clock;
 mod pulse;
 mod queue;
 mod random;
@@ -32,35 +34,19 @@ mod work;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Config};
+use kube::Config;
 use tokio::net::TcpListener;
 
-use self::apply::Writer;
-use self::audit::Audit;
-use self::brake::ReleaseBrake;
 use self::cache::{Cache, Watched};
-use self::client::{ApiCallRecorder, ClientError, REQUEST_DEADLINE, WriteGate, build_writing_client};
-use self::events::Events;
-use self::exposed::{count_requests, gauge_source, known_series, serve, stuck};
+use self::client::{ClientError, WriteGate};
+use self::leader::Leadership;
 pub use self::leader::{Candidacy, LeaseSettings, LeaseSettingsError};
-use self::leader::{Leadership, own_identity};
-use self::ledger::Ledger;
-use self::pulse::Pulse;
-use self::reconcile::Reconciler;
-use self::report::Reporter;
-use self::talk_budget::SharedTalkBudget;
+use self::parts::Parts;
 use self::tasks::{TaskEnded, Tasks};
-use self::tier_writer::TierWriter;
-use self::watches::Watches;
-use self::widening::{WideningAudit, WideningLedger};
-use self::work::WorkQueue;
 use crate::policy::Exemptions;
 use crate::policy::brake::MaxUnprotected;
-use crate::telemetry::metrics::Metrics;
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -126,139 +112,33 @@ pub async fn run(config: Config, options: Options, shutdown: impl Future<Output 
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| RunError::Listen(options.listen, error))?;
-    let metrics = Arc::new(Metrics::new(known_series())?);
-    let replica = own_identity().map_err(RunError::Identity)?;
-    let gate = options
-        .election
-        .as_ref()
-        .map_or_else(WriteGate::always_open, Candidacy::gate);
-    let pulse = Arc::new(Pulse::new());
-    let record = count_requests(&metrics, &pulse);
-    let client = build_writing_client(config.clone(), &replica, Arc::clone(&record), REQUEST_DEADLINE, &gate)?;
-    let cache = Arc::new(Cache::new(options.exemptions, options.dns_service.clone()));
-    let ledger = Arc::new(Ledger::default());
-    let widenings = Arc::new(WideningLedger::default());
-    let brake = Arc::new(ReleaseBrake::new(
-        Arc::clone(&cache),
-        Arc::clone(&ledger),
-        options.max_unprotected,
-    ));
-    let reporter = Arc::new(Reporter::new(
-        Arc::clone(&cache),
-        Arc::clone(&ledger),
-        Arc::clone(&widenings),
-        Arc::clone(&brake),
-    ));
-    let (events, publishing) = Events::start(client.clone(), Arc::clone(&metrics));
-    let (namespaces, widening) = (WorkQueue::new(), WorkQueue::new());
-    let audit = Arc::new(Audit::default());
-    metrics.serve_gauges(gauge_source(&reporter, &audit, &gate), options.metrics_max_namespaces)?;
-
-    let watches = Watches {
-        client: client.clone(),
-        cache: Arc::clone(&cache),
-        namespaces: namespaces.clone(),
-        widening: widening.clone(),
-        reporter: Arc::clone(&reporter),
-        metrics: Arc::clone(&metrics),
-        dns_service: options.dns_service,
-        relist_interval: options.relist_interval,
-    };
     let mut background = Tasks::default();
-    watches.start(&mut background);
-    let stuck = stuck(&cache, &namespaces, &pulse);
-    background.spawn(
-        "the server of metrics and probes",
-        serve(listener, &metrics, &cache, stuck),
-    );
-    let stop_publishing = publishing.abort_handle();
-    background.spawn("the publishing of Events", async { _ = publishing.await });
-    tracing::info!(listen = %options.listen, replica, version = env!("CARGO_PKG_VERSION"), "started");
+    let parts = Parts::assemble(&config, options, &mut background)?;
+    parts.watch(&mut background);
+    parts.answer(listener, &mut background);
+    parts.say_that_it_started();
     let mut shutdown = pin!(shutdown);
     tokio::select! {
-        () = complete(&cache) => {}
+        () = complete(&parts.cache) => {}
         ended = background.first_end() => return Err(ended.into()),
         () = &mut shutdown => return Ok(()),
     }
     // Who does not know the cluster yet does not stand for election.
-    let leadership = stand(options.election, config, replica, record, client.clone(), &gate)?;
-    let Some(leadership) = wait_until_it_leads(leadership, &mut background, &gate, shutdown.as_mut()).await? else {
+    let leadership = parts.stand(config)?;
+    let Some(leadership) = wait_until_it_leads(&parts, leadership, &mut background, shutdown.as_mut()).await? else {
         return Ok(());
     };
-    // What a standby was told of has been due all the while.
-    pulse.beat();
-    metrics.leads();
-    let tiers = TierWriter {
-        client: client.clone(),
-        metrics: Arc::clone(&metrics),
-    };
-    let reporting = Arc::clone(&reporter).run(tiers.clone(), events.clone());
-    background.spawn("the report on tiers", reporting);
-    background.spawn(
-        "the audit of what widens",
-        WideningAudit {
-            cache: Arc::clone(&cache),
-            ledger: Arc::clone(&ledger),
-            widenings,
-            namespaces: widening,
-            reporter: Arc::clone(&reporter),
-            events: events.clone(),
-            began: Instant::now(),
-            started: Timestamp::now(),
-        }
-        .run(),
-    );
-    let reconciler = Arc::new(Reconciler {
-        writer: Writer::new(client.clone(), options.concurrency),
-        client,
-        tiers,
-        cache: Arc::clone(&cache),
-        ledger,
-        brake,
-        audit: Arc::clone(&audit),
-        events,
-        failures_said: SharedTalkBudget::new(),
-        metrics,
-        reporter,
-        began: Instant::now(),
-    });
-    let queue = namespaces.clone();
-    background.spawn("the audit", async move {
-        audit.run(cache, queue, options.audit_interval).await;
-    });
-    let mut workers = Tasks::default();
-    for number in 1..=options.concurrency {
-        let work = work(namespaces.clone(), Arc::clone(&reconciler), Arc::clone(&pulse));
-        workers.spawn(format!("worker {number}"), work);
-    }
-    work_until_told_to_end(leadership, &namespaces, workers, &mut background, &gate, shutdown).await?;
+    let workers = parts.lead(&mut background);
+    work_until_told_to_end(&parts, leadership, workers, &mut background, shutdown).await?;
     background.shut_down().await;
-    stop_publishing.abort();
     Ok(())
-}
-
-/// Stands for election with one client that the gate does not hold back: it is what opens the gate.
-fn stand(
-    election: Option<Candidacy>,
-    config: Config,
-    replica: String,
-    record: ApiCallRecorder,
-    gated: Client,
-    gate: &WriteGate,
-) -> Result<Leadership, ClientError> {
-    let Some(candidacy) = election else {
-        return Ok(Leadership::unopposed());
-    };
-    let (open, deadline) = (WriteGate::always_open(), candidacy.request_deadline());
-    let ungated = build_writing_client(config, &replica, record, deadline, &open)?;
-    Ok(candidacy.stand(replica, ungated, gated, gate.clone()))
 }
 
 /// `None` if it is asked to end before.
 async fn wait_until_it_leads(
+    parts: &Parts,
     leadership: Leadership,
     background: &mut Tasks,
-    gate: &WriteGate,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Option<Leadership>, RunError> {
     tokio::select! {
@@ -267,7 +147,7 @@ async fn wait_until_it_leads(
         ended = background.first_end() => return Err(ended.into()),
         () = shutdown => {}
     }
-    gate.close();
+    parts.gate.close();
     leadership.resign().await;
     Ok(None)
 }
@@ -275,11 +155,10 @@ async fn wait_until_it_leads(
 /// Ends in order: what is in flight first, then the lease. Where the lease is lost, nothing is waited for: whoever is
 /// dropped stops, whatever it was about to send.
 async fn work_until_told_to_end(
+    parts: &Parts,
     leadership: Leadership,
-    namespaces: &WorkQueue<String>,
     mut workers: Tasks,
     background: &mut Tasks,
-    gate: &WriteGate,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     tokio::select! {
@@ -288,9 +167,9 @@ async fn work_until_told_to_end(
         ended = background.first_end() => return Err(ended.into()),
         ended = workers.first_end() => return Err(ended.into()),
     }
-    namespaces.close();
+    parts.namespaces.close();
     tokio::select! {
-        () = finish(workers, gate) => {}
+        () = finish(workers, &parts.gate) => {}
         () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
     leadership.resign().await;
@@ -310,14 +189,6 @@ async fn finish(workers: Tasks, gate: &WriteGate) {
         tracing::warn!("writes were still in flight after {SHUTDOWN_DEADLINE:?}; the next start plans them again");
     }
     gate.close();
-}
-
-async fn work(namespaces: WorkQueue<String>, reconciler: Arc<Reconciler>, pulse: Arc<Pulse>) {
-    while let Some(ticket) = namespaces.next().await {
-        pulse.beat();
-        reconciler.reconcile(ticket).await;
-        pulse.beat();
-    }
 }
 
 /// Waits until everything that decides about writes is known: an empty cache would look like a cluster without

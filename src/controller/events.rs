@@ -1,6 +1,7 @@
 //! Events for people, published beside the work: a slow or refused Event delays no write, and there are only so many of
 //! them; see [`super::talk_budget`].
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,13 +41,13 @@ struct Drops {
 }
 
 impl Events {
-    /// Starts publishing; it ends when the returned task is aborted.
-    pub(super) fn start(client: Client, metrics: Arc<Metrics>) -> (Self, tokio::task::JoinHandle<()>) {
+    /// Where they are handed in, and what publishes them as long as it runs.
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         let logged = Arc::default();
         let drops = Drops { metrics, logged };
         let refused = drops.clone();
-        let publishing = tokio::spawn(async move {
+        let publishing = async move {
             let reporter = Reporter {
                 controller: FIELD_MANAGER.to_owned(),
                 instance: None,
@@ -58,7 +59,7 @@ impl Events {
                     refused.count(DroppedEvent::Refused);
                 }
             }
-        });
+        };
         let events = Self {
             sender,
             budget: Arc::new(SharedTalkBudget::new()),

@@ -14,12 +14,14 @@ use super::consistent_read::plan_from_consistent_read;
 use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
+use super::process_clock::ProcessClock;
+use super::pulse::Pulse;
 use super::queue::Class;
 use super::report::Reporter;
 use super::talk_budget::SharedTalkBudget;
 use super::tier_writer::TierWriter;
 use super::visit::Visit;
-use super::work::Ticket;
+use super::work::{Ticket, WorkQueue};
 use crate::api::Direction;
 use crate::policy::Plan;
 use crate::policy::attribution::explain;
@@ -41,8 +43,8 @@ pub(super) struct Reconciler {
     pub(super) failures_said: SharedTalkBudget,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reporter: Arc<Reporter>,
-    /// When the clock began that contests are told by.
-    pub(super) began: Instant,
+    /// Contests are told by it.
+    pub(super) clock: ProcessClock,
 }
 
 /// What the consistent read before a release said.
@@ -70,8 +72,17 @@ impl SecondLook {
 }
 
 impl Reconciler {
+    /// One worker: takes one namespace after the other, until the queue is closed.
+    pub(super) async fn work(self: Arc<Self>, namespaces: WorkQueue<String>, pulse: Arc<Pulse>) {
+        while let Some(ticket) = namespaces.next().await {
+            pulse.beat();
+            self.reconcile(ticket).await;
+            pulse.beat();
+        }
+    }
+
     /// Brings one namespace to what its tier wants.
-    pub(super) async fn reconcile(&self, ticket: Ticket<String>) {
+    async fn reconcile(&self, ticket: Ticket<String>) {
         let started = Instant::now();
         let Some(view) = self.cache.view(ticket.key()) else {
             self.audit.planned(ticket.key(), started);
@@ -81,7 +92,7 @@ impl Reconciler {
         if visit.waits_for_its_tier() {
             return ticket.succeeded();
         }
-        let mut plan = visit.plan(self.began.elapsed());
+        let mut plan = visit.plan(self.clock.now());
         let mut ruling = self.brake.rule(&visit, &mut plan);
         let (plan, second_look) = self.look_again(&visit, plan, &mut ruling).await;
         let writes = self
@@ -177,7 +188,7 @@ impl Reconciler {
     }
 
     fn remember(&self, visit: &Visit<'_>, plan: &Plan, outcome: &Outcome, ticket: &Ticket<String>) {
-        let (namespace, now) = (&visit.view.namespace, self.began.elapsed());
+        let (namespace, now) = (&visit.view.namespace, self.clock.now());
         let after = visit.record_after(plan, outcome, &self.cache.observed(&namespace.name), now);
         if let Some(governor) = visit.governor() {
             for (policy, contest) in visit.newly_contested(&after) {
@@ -190,7 +201,7 @@ impl Reconciler {
             }
         }
         if let Some(at) = next_look(plan, &after.contests) {
-            ticket.look_again(Class::Drift, self.began + at);
+            ticket.look_again(Class::Drift, self.clock.instant(at));
         }
         if self.ledger.record(&namespace.name, after) {
             self.reporter.look();

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::process_clock::ProcessClock;
 use crate::telemetry::metrics::DroppedEvent;
 
 /// What one namespace may have said of it at once, and how long it takes for one more.
@@ -38,7 +39,7 @@ pub(super) struct TalkBudget {
 #[derive(Debug)]
 pub(super) struct SharedTalkBudget {
     budget: Mutex<TalkBudget>,
-    began: Instant,
+    clock: ProcessClock,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +58,14 @@ impl SharedTalkBudget {
     pub(super) fn new() -> Self {
         Self {
             budget: Mutex::default(),
-            began: Instant::now(),
+            clock: ProcessClock::start(),
         }
     }
 
     /// As [`TalkBudget::spend`], now.
     pub(super) fn spend(&self, namespace: &str) -> Result<(), DroppedEvent> {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.spend(namespace, self.began.elapsed())
+        budget.spend(namespace, self.clock.now())
     }
 }
 

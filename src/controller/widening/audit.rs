@@ -13,6 +13,7 @@ use super::ledger::WideningLedger;
 use crate::controller::cache::{Cache, View};
 use crate::controller::events::Events;
 use crate::controller::ledger::Ledger;
+use crate::controller::process_clock::ProcessClock;
 use crate::controller::queue::Class;
 use crate::controller::report::Reporter;
 use crate::controller::work::{Ticket, WorkQueue};
@@ -34,10 +35,10 @@ pub(in crate::controller) struct WideningAudit {
     pub(in crate::controller) namespaces: WorkQueue<String>,
     pub(in crate::controller) reporter: Arc<Reporter>,
     pub(in crate::controller) events: Events,
-    /// When the clock began that Events are told by.
-    pub(in crate::controller) began: Instant,
-    /// When the process began: what stood before is no news.
-    pub(in crate::controller) started: Timestamp,
+    /// Events are told by it.
+    pub(in crate::controller) clock: ProcessClock,
+    /// When this replica began to lead: what stood before is no news.
+    pub(in crate::controller) leads_since: Timestamp,
 }
 
 /// What a slice of work came to.
@@ -65,7 +66,7 @@ impl WideningAudit {
             }
             return ticket.succeeded();
         };
-        let (record, now) = (self.ledger.get(&namespace), self.began.elapsed());
+        let (record, now) = (self.ledger.get(&namespace), self.clock.now());
         let known = self.widenings.take(&namespace);
         let judgements = known.unwrap_or_else(|| Judgements::new(self.stood_before(&view)));
         let foreign = self.cache.foreign_policies().of(&namespace);
@@ -77,10 +78,10 @@ impl WideningAudit {
         self.finish(&namespace, slice, ticket).await;
     }
 
-    /// Whether a namespace was there before this process. The time of its creation has whole seconds.
+    /// Whether a namespace was there before this replica led. The time of its creation has whole seconds.
     fn stood_before(&self, view: &View) -> bool {
         let created = view.namespace.created.map(|created| created.as_second());
-        created < Some(self.started.as_second())
+        created < Some(self.leads_since.as_second())
     }
 
     async fn finish(&self, namespace: &str, slice: Slice, ticket: Ticket<String>) {
