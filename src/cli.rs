@@ -1,6 +1,5 @@
 //! The command line: one file a verb, each a thin shell around the library. stdout is data, stderr is talk.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -13,7 +12,9 @@ mod input;
 pub mod plan;
 pub mod report;
 pub mod run;
+mod selection;
 pub mod status;
+mod stdout;
 mod wording;
 
 /// Keeps every Kubernetes namespace watertight: isolation tiers in, NetworkPolicies kept in place, drift measured.
@@ -151,18 +152,8 @@ impl Cli {
                 Ok(report::Verdict::Fail) => ExitCode::from(CHANGES),
                 Err(error) => failed(&error),
             },
-            Command::Crd => {
-                crd::run(&mut io::stdout().lock()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
-            }
+            Command::Crd => crd::run().map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS),
         }
-    }
-}
-
-/// Writes data. A reader who has seen enough (`cofferdam crd | head`) is not an error.
-fn write_out(out: &mut impl Write, text: &str) -> io::Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
     }
 }
 

@@ -1,35 +1,20 @@
 //! `cofferdam crd`: the CustomResourceDefinition as YAML.
 
-use std::io::{self, Write};
-
-use super::write_out;
+use super::stdout::{PrintError, print};
 use crate::api;
 
-/// Why the definition could not be printed.
-#[derive(Debug, thiserror::Error)]
-pub enum CrdError {
-    /// The definition has no YAML form.
-    #[error("cannot write the CustomResourceDefinition as YAML: {0}")]
-    Yaml(#[from] serde_saphyr::ser_error::Error),
-    /// The output is gone or full.
-    #[error("cannot write the CustomResourceDefinition: {0}")]
-    Output(#[from] io::Error),
-}
-
-/// Writes the definition to `out`.
+/// Prints the definition.
 ///
 /// # Errors
-///
-/// When it cannot be written.
-pub fn run(out: &mut impl Write) -> Result<(), CrdError> {
-    Ok(write_out(out, &yaml()?)?)
+/// When it cannot be printed.
+pub fn run() -> Result<(), PrintError> {
+    print(&yaml()?)
 }
 
 /// The definition, as `crds/` holds it.
 ///
 /// # Errors
-///
 /// When the serializer refuses it.
-pub fn yaml() -> Result<String, CrdError> {
+pub fn yaml() -> Result<String, PrintError> {
     Ok(serde_saphyr::to_string(&api::crd())?)
 }

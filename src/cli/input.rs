@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::documents::{InputProblem, read_documents};
+use self::live::LiveError;
 use self::manifests::Manifests;
 
 /// Where the objects come from.
@@ -38,6 +39,23 @@ pub struct InputArgs {
 #[derive(Debug)]
 pub struct InputProblems(Vec<InputProblem>);
 
+/// Why there is nothing to tell of.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What the files hold.
+    #[error(transparent)]
+    Input(#[from] InputProblems),
+    /// The cluster.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// A flag without what it is about.
+    #[error("--context names a cluster, and -f asks none: leave one of the two out")]
+    ContextWithoutCluster,
+    /// A namespace that the files lack.
+    #[error("there is no namespace {0}")]
+    NoNamespace(String),
+}
+
 impl InputArgs {
     /// Whether files were given.
     pub fn are_files(&self) -> bool {
@@ -47,6 +65,18 @@ impl InputArgs {
     /// The context of the kubeconfig, if one was named.
     pub fn context(&self) -> Option<&str> {
         self.context.as_deref()
+    }
+
+    /// Reads the files, if there are any; `None` where it is the cluster that is asked.
+    ///
+    /// # Errors
+    /// When anything in them cannot be taken as it is written, and when a cluster is named beside them.
+    pub fn read_files_alone(&self) -> Result<Option<Manifests>, ReadError> {
+        match self.context() {
+            _ if !self.are_files() => Ok(None),
+            Some(_) => Err(ReadError::ContextWithoutCluster),
+            None => Ok(Some(self.read_files()?)),
+        }
     }
 
     /// Reads the files.

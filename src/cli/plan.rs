@@ -13,11 +13,12 @@ use clap::Args;
 
 use self::notes::{changes_anything, notes};
 use self::outlook::outlooks;
-use self::print::{Output, PrintError, print};
+use self::print::{Output, print};
 use super::cluster_args::ClusterArgs;
 use super::input::live::{LiveError, Scope, connect, read_cluster, runtime};
 use super::input::snapshot::Snapshot;
 use super::input::{InputArgs, InputProblems, identities, overlay};
+use super::stdout::PrintError;
 use crate::policy::World;
 
 /// The flags of `cofferdam plan`.

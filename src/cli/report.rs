@@ -5,18 +5,17 @@
 mod document;
 mod evidence;
 
-use std::io;
-
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 
 use self::evidence::{Cluster, Report};
 use super::cluster_args::LookedAtClusterArgs;
 use super::columns::printable;
-use super::input::live::{LiveError, Scope, connect, describe, read_namespaces, runtime};
+use super::input::live::{LiveError, connect, describe, read_namespaces, runtime};
 use super::input::snapshot::Snapshot;
-use super::input::{InputArgs, InputProblems};
-use super::write_out;
+use super::input::{InputArgs, ReadError};
+use super::selection::SelectionArgs;
+use super::stdout::{PrintError, print};
 use crate::controller::client::within_deadline;
 
 /// The flags of `cofferdam report`.
@@ -25,12 +24,8 @@ pub struct ReportArgs {
     /// For CIS Kubernetes Benchmark 5.3.2: all namespaces have NetworkPolicies
     #[arg(long, required = true)]
     cis: bool,
-    /// One namespace alone; that takes no permission on others [default: all namespaces]
-    #[arg(short = 'n', long, value_name = "NAME", conflicts_with = "all_namespaces")]
-    namespace: Option<String>,
-    /// All namespaces, which is the default too
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// What is printed on stdout
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "table")]
     output: Output,
@@ -63,24 +58,12 @@ pub enum Verdict {
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// What the files hold.
+    /// Files or cluster.
     #[error(transparent)]
-    Input(#[from] InputProblems),
-    /// The cluster.
+    Read(#[from] ReadError),
+    /// stdout.
     #[error(transparent)]
-    Live(#[from] LiveError),
-    /// A flag without what it is about.
-    #[error("--context names a cluster, and -f asks none: leave one of the two out")]
-    ContextWithoutCluster,
-    /// A namespace that the files lack.
-    #[error("there is no namespace {0}")]
-    NoNamespace(String),
-    /// No JSON form.
-    #[error("cannot write the report as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The output is gone or full.
-    #[error("cannot write the report: {0}")]
-    Output(#[from] io::Error),
+    Print(#[from] PrintError),
 }
 
 /// Reads, prints, and says in a word what that comes to.
@@ -90,37 +73,28 @@ pub enum ReportError {
 pub fn run(arguments: &ReportArgs) -> Result<Verdict, ReportError> {
     let (mut snapshot, server_version) = read(arguments)?;
     let cluster = Cluster::new(&snapshot, server_version);
-    if let Some(wanted) = &arguments.namespace {
-        snapshot.namespaces.retain(|name, _| name == wanted);
-        if snapshot.namespaces.is_empty() {
-            return Err(ReportError::NoNamespace(printable(wanted)));
-        }
-    }
+    arguments.selection.require_in(&snapshot)?;
+    snapshot.namespaces.retain(|name, _| arguments.selection.selects(name));
     let report = Report::new(&snapshot, &arguments.cluster.exemptions(), cluster, Timestamp::now());
     let text = match arguments.output {
         Output::Table => document::table(&report),
-        Output::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&report).map_err(PrintError::from)?),
         Output::Markdown => document::markdown(&report),
     };
-    write_out(&mut io::stdout().lock(), &text)?;
+    print(&text)?;
     eprintln!("{}", document::summary(&report));
     Ok(if report.fails() { Verdict::Fail } else { Verdict::Pass })
 }
 
 /// The objects and, of a live cluster, the version of its server.
-fn read(arguments: &ReportArgs) -> Result<(Snapshot, Option<String>), ReportError> {
-    let input = &arguments.input;
-    if input.are_files() {
-        if input.context().is_some() {
-            return Err(ReportError::ContextWithoutCluster);
-        }
-        return Ok((input.read_files()?.snapshot, None));
+fn read(arguments: &ReportArgs) -> Result<(Snapshot, Option<String>), ReadError> {
+    if let Some(manifests) = arguments.input.read_files_alone()? {
+        return Ok((manifests.snapshot, None));
     }
-    let scope = arguments.namespace.as_deref().map_or(Scope::Cluster, Scope::Namespace);
     let read = runtime()?.block_on(async {
-        let client = connect(input.context()).await?;
+        let client = connect(arguments.input.context()).await?;
         let mut snapshot = Snapshot::default();
-        read_namespaces(&client, scope, &mut snapshot).await?;
+        read_namespaces(&client, arguments.selection.scope(), &mut snapshot).await?;
         let version = within_deadline(client.apiserver_version()).await;
         let version = version.map_err(|error| LiveError::List {
             what: "the version of the API server",

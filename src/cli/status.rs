@@ -8,18 +8,17 @@ mod namespace_status;
 mod table;
 mod watch;
 
-use std::io;
-
 use clap::Args;
 use k8s_openapi::jiff::Timestamp;
 
 use self::namespace_status::{NamespaceStatus, StatusReport};
 use super::cluster_args::{DnsArgs, LookedAtClusterArgs};
 use super::columns::{self, Cell, colours_are_wanted};
-use super::input::live::{Cluster, LiveError, Scope, connect, read_cluster, runtime};
+use super::input::live::{Cluster, connect, read_cluster, runtime};
 use super::input::snapshot::Snapshot;
-use super::input::{InputArgs, InputProblems, identities};
-use super::write_out;
+use super::input::{InputArgs, ReadError, identities};
+use super::selection::SelectionArgs;
+use super::stdout::{PrintError, print};
 use crate::policy::standing::{State, Told, standing};
 use crate::policy::status::tier_problems;
 use crate::policy::{Namespace, RankedTier, World};
@@ -27,12 +26,8 @@ use crate::policy::{Namespace, RankedTier, World};
 /// The flags of `cofferdam status`.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// One namespace alone; that takes no permission on others [default: all namespaces]
-    #[arg(short = 'n', long, value_name = "NAME", conflicts_with = "all_namespaces")]
-    namespace: Option<String>,
-    /// All namespaces, which is the default too
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Only namespaces that this tier governs or, in mode Observe, would govern
     #[arg(long, value_name = "NAME")]
     tier: Option<String>,
@@ -75,30 +70,15 @@ pub enum Verdict {
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// What the files hold.
+    /// Files or cluster.
     #[error(transparent)]
-    Input(#[from] InputProblems),
-    /// The cluster.
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    /// A flag without what it is about.
-    #[error("--context names a cluster, and -f asks none: leave one of the two out")]
-    ContextWithoutCluster,
-    /// A namespace that the files lack.
-    #[error("there is no namespace {0}")]
-    NoNamespace(String),
+    Read(#[from] ReadError),
     /// A mistyped tier must not pass for one without namespaces.
     #[error("there is no tier {0}; there are: {1}")]
     NoTier(String, String),
-    /// No YAML form.
-    #[error("cannot write the status as YAML: {0}")]
-    Yaml(#[from] serde_saphyr::ser_error::Error),
-    /// No JSON form.
-    #[error("cannot write the status as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The output is gone or full.
-    #[error("cannot write the status: {0}")]
-    Output(#[from] io::Error),
+    /// stdout.
+    #[error(transparent)]
+    Print(#[from] PrintError),
 }
 
 /// What is seen at one moment.
@@ -119,7 +99,7 @@ pub fn run(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
     }
     let look = Look::at(read(arguments)?, arguments, Timestamp::now())?;
     let text = text_of(arguments.output, &look.statuses, look.now)?;
-    write_out(&mut io::stdout().lock(), &text)?;
+    print(&text)?;
     if matches!(arguments.output, Output::Table | Output::Wide) {
         for warning in &look.warnings {
             eprintln!("{warning}");
@@ -158,10 +138,6 @@ impl Look {
 }
 
 impl StatusArgs {
-    fn scope(&self) -> Scope<'_> {
-        self.namespace.as_deref().map_or(Scope::Cluster, Scope::Namespace)
-    }
-
     /// Says what was not read.
     fn note(&self, cluster: &Cluster) {
         if !cluster.serves_tiers {
@@ -177,28 +153,20 @@ impl StatusArgs {
     }
 }
 
-fn read(arguments: &StatusArgs) -> Result<Snapshot, StatusError> {
-    let input = &arguments.input;
-    if !input.are_files() {
-        let cluster = runtime()?.block_on(async {
-            let client = connect(input.context()).await?;
-            read_cluster(&client, &arguments.dns.service, arguments.scope()).await
-        })?;
-        arguments.note(&cluster);
-        return Ok(cluster.snapshot);
+fn read(arguments: &StatusArgs) -> Result<Snapshot, ReadError> {
+    if let Some(manifests) = arguments.input.read_files_alone()? {
+        for note in manifests.notes(false) {
+            eprintln!("{note}");
+        }
+        arguments.selection.require_in(&manifests.snapshot)?;
+        return Ok(manifests.snapshot);
     }
-    if input.context().is_some() {
-        return Err(StatusError::ContextWithoutCluster);
-    }
-    let manifests = input.read_files()?;
-    for note in manifests.notes(false) {
-        eprintln!("{note}");
-    }
-    let known = |name: &String| manifests.snapshot.namespaces.contains_key(name);
-    match &arguments.namespace {
-        Some(name) if !known(name) => Err(StatusError::NoNamespace(columns::printable(name))),
-        _ => Ok(manifests.snapshot),
-    }
+    let cluster = runtime()?.block_on(async {
+        let client = connect(arguments.input.context()).await?;
+        read_cluster(&client, &arguments.dns.service, arguments.selection.scope()).await
+    })?;
+    arguments.note(&cluster);
+    Ok(cluster.snapshot)
 }
 
 fn world(snapshot: &Snapshot, arguments: &StatusArgs) -> World {
@@ -225,10 +193,8 @@ fn require_tier(world: &World, wanted: Option<&str>) -> Result<(), StatusError> 
 /// The namespaces that were asked for, by name.
 fn statuses(world: &World, snapshot: &Snapshot, arguments: &StatusArgs, now: Timestamp) -> Vec<NamespaceStatus> {
     let mut statuses = Vec::new();
-    for (name, metadata) in &snapshot.namespaces {
-        if arguments.namespace.as_ref().is_some_and(|wanted| wanted != name) {
-            continue;
-        }
+    let selected = snapshot.namespaces.iter();
+    for (name, metadata) in selected.filter(|(name, _)| arguments.selection.selects(name)) {
         let namespace = Namespace::from(metadata.clone());
         let told = |ranked: &RankedTier| {
             let identity = ranked.tier.identity();
@@ -254,7 +220,7 @@ fn statuses(world: &World, snapshot: &Snapshot, arguments: &StatusArgs, now: Tim
     statuses
 }
 
-fn text_of(output: Output, statuses: &[NamespaceStatus], now: Timestamp) -> Result<String, StatusError> {
+fn text_of(output: Output, statuses: &[NamespaceStatus], now: Timestamp) -> Result<String, PrintError> {
     let report = || StatusReport::of(statuses);
     Ok(match output {
         Output::Table => rows(statuses, now, |_| Vec::new()),

@@ -1,7 +1,5 @@
 //! A plan on stdout: as a diff, as a table, or as the policies that result.
 
-use std::io;
-
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -10,7 +8,7 @@ use super::outlook::{Changes, Outlook};
 use super::table::table;
 use crate::cli::columns::colours_are_wanted;
 use crate::cli::input::identities::is_placeholder;
-use crate::cli::write_out;
+use crate::cli::stdout::{self, PrintError};
 use crate::policy::digest::normalise;
 
 /// How a plan is printed.
@@ -24,20 +22,6 @@ pub enum Output {
     Yaml,
     /// The policies that would be, as a List
     Json,
-}
-
-/// Why a plan could not be printed.
-#[derive(Debug, thiserror::Error)]
-pub enum PrintError {
-    /// A policy has no YAML form.
-    #[error("cannot write a policy as YAML: {0}")]
-    Yaml(#[from] serde_saphyr::ser_error::Error),
-    /// A policy has no JSON form.
-    #[error("cannot write a policy as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The output is gone or full.
-    #[error("cannot write the plan: {0}")]
-    Output(#[from] io::Error),
 }
 
 /// Metadata that says nothing about what a policy does.
@@ -54,7 +38,6 @@ const BOOKKEEPING: [&str; 5] = [
 /// # Errors
 /// When that fails.
 pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError> {
-    let mut out = io::stdout().lock();
     let coloured = colours_are_wanted();
     let text = match output {
         Output::Diff => diff(outlooks, coloured)?,
@@ -62,7 +45,7 @@ pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError>
         Output::Yaml => yaml(outlooks)?,
         Output::Json => format!("{:#}\n", json(outlooks)),
     };
-    Ok(write_out(&mut out, &text)?)
+    stdout::print(&text)
 }
 
 fn resulting<'a>(outlooks: &'a [Outlook<'_>]) -> impl Iterator<Item = Value> + 'a {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ use super::table::{self, COLUMNS};
 use super::{Look, Output, StatusArgs, StatusError, Verdict, summary, text_of};
 use crate::api::IsolationTier;
 use crate::cli::columns::{Cell, colours_are_wanted, lines, widths};
+use crate::cli::input::ReadError;
 use crate::cli::input::live::{NamespaceMetadata, Scope, connect, read_cluster, runtime};
+use crate::cli::stdout::{PrintError, print_to_reader};
 use crate::controller::client::readable::Readable;
 
 /// A cluster is read once in this time at most.
@@ -40,9 +42,9 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// # Errors
 /// When the cluster cannot be read at first, or the output not written.
 pub fn follow(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
-    runtime()?.block_on(async {
-        let client = connect(arguments.input.context()).await?;
-        let scope = arguments.scope();
+    runtime().map_err(ReadError::from)?.block_on(async {
+        let client = connect(arguments.input.context()).await.map_err(ReadError::from)?;
+        let scope = arguments.selection.scope();
         let changed = Arc::new(Notify::new());
         let mut watches = JoinSet::new();
         let mut shown = Shown::default();
@@ -58,7 +60,7 @@ pub fn follow(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
                         return Ok(look.verdict());
                     }
                 }
-                Err(error) if watches.is_empty() => return Err(error.into()),
+                Err(error) if watches.is_empty() => return Err(ReadError::from(error).into()),
                 Err(error) => eprintln!("warning: {error}; it is tried again"),
             }
             // Changes that come while waiting for the next read are seen by it.
@@ -103,24 +105,19 @@ struct Shown {
 
 impl Shown {
     /// Prints what is new. On a terminal the table takes the place of the last one. Returns whether anybody reads.
-    fn show(&mut self, output: Output, look: &Look) -> Result<bool, StatusError> {
-        let mut out = io::stdout().lock();
+    fn show(&mut self, output: Output, look: &Look) -> Result<bool, PrintError> {
         let tables = matches!(output, Output::Table | Output::Wide);
-        let text = if tables && out.is_terminal() {
+        let text = if tables && io::stdout().is_terminal() {
             let text = text_of(output, &look.statuses, look.now)?;
             format!("{CLEAR}{text}{}\n", summary(&look.statuses))
         } else {
             self.changes(output, look)?
         };
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        print_to_reader(&text)
     }
 
     /// The namespaces that are not as they were printed, and those that are gone.
-    fn changes(&mut self, output: Output, look: &Look) -> Result<String, StatusError> {
+    fn changes(&mut self, output: Output, look: &Look) -> Result<String, PrintError> {
         let now: BTreeMap<_, _> = look
             .statuses
             .iter()
