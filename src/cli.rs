@@ -1,5 +1,7 @@
 //! The command line: one file a verb, each a thin shell around the library. stdout is data, stderr is talk.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -157,8 +159,14 @@ impl Cli {
     }
 }
 
+/// Writes talk. `eprintln!` would panic, and so change the exit code, where nobody reads any more
+/// (`cofferdam plan 2>&1 | head`).
+fn say(text: &impl fmt::Display) {
+    _ = writeln!(io::stderr(), "{text}");
+}
+
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    say(&format_args!("error: {error}"));
     ExitCode::from(FAILED)
 }
 

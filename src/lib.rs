@@ -11,6 +11,9 @@
 //! Reading order: [`api`] (what people write), [`policy`] (the core: what ought to stand), [`controller`] (the
 //! shell around it), [`telemetry`] (what the outside sees), [`cli`] (one file a verb).
 
+// They panic where nobody reads any more.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod api;
 pub mod cli;
 pub mod controller;

@@ -52,6 +52,19 @@ fn json_and_lists_are_read_as_yaml_is() {
 }
 
 #[test]
+fn a_reader_who_has_seen_enough_changes_no_exit_code() {
+    for (verb, expected) in [("plan", 1), ("status", 1)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        SETTINGS.iter().for_each(|name| _ = command.env_remove(name));
+        let (_, stdout) = std::io::pipe().expect("a pipe that nobody reads");
+        let (_, stderr) = std::io::pipe().expect("a pipe that nobody reads");
+        let arguments = [verb, "-f", "tests/cli/plan.in"];
+        let ended = command.args(arguments).stdout(stdout).stderr(stderr).status();
+        assert_eq!(ended.expect("our own binary").code(), Some(expected), "{verb}");
+    }
+}
+
+#[test]
 fn an_empty_list_is_an_answer_and_an_empty_stream_is_none() {
     let list = "apiVersion: v1\nkind: List\nitems: []\n";
     let tiers = ["-f", "tests/cli/plan.in/tiers.yaml", "-f", "-"];

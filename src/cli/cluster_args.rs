@@ -36,7 +36,8 @@ struct ExemptArgs {
         long = "exempt-namespace",
         env = "COFFERDAM_EXEMPT_NAMESPACE",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse_exempt_namespace
     )]
     exempt_namespaces: Vec<String>,
 }
@@ -84,6 +85,23 @@ fn own_namespace(told: Option<&String>) -> String {
     told.cloned()
         .or_else(from_pod)
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+}
+
+/// A pattern that can match no namespace would leave one closed that somebody meant to leave alone.
+fn parse_exempt_namespace(text: &str) -> Result<String, String> {
+    // What an empty variable, or a comma at the end, leaves.
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let name = text.strip_suffix('*').unwrap_or(text);
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends_well = text.ends_with('*') || !name.ends_with('-');
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_allowed) || name.starts_with('-') || !ends_well {
+        return Err(String::from(
+            "expected the name of a namespace, or how its name begins and a * at the end: vault, openshift-*",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_service(text: &str) -> Result<(String, String), String> {

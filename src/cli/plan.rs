@@ -18,6 +18,7 @@ use super::cluster_args::ClusterArgs;
 use super::input::live::{LiveError, Scope, connect, read_cluster, runtime};
 use super::input::snapshot::Snapshot;
 use super::input::{InputArgs, InputProblems, identities, overlay};
+use super::say;
 use super::stdout::PrintError;
 use crate::policy::World;
 
@@ -80,7 +81,7 @@ pub fn run(arguments: &PlanArgs) -> Result<Verdict, PlanError> {
     let from_files_alone = arguments.input.are_files() && !arguments.live;
     let facts_in_files = from_files_alone.then_some(dns_service);
     for note in notes(&world, &outlooks, facts_in_files, &arguments.cluster.own_namespace()) {
-        eprintln!("{note}");
+        say(&note);
     }
     Ok(if changes_anything(&outlooks) {
         Verdict::Changes
@@ -109,7 +110,7 @@ fn read(arguments: &PlanArgs) -> Result<Snapshot, PlanError> {
     }
     let manifests = input.read_files()?;
     for note in manifests.notes(arguments.live) {
-        eprintln!("{note}");
+        say(&note);
     }
     if !arguments.live {
         return Ok(manifests.snapshot);

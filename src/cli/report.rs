@@ -14,6 +14,7 @@ use super::columns::printable;
 use super::input::live::{LiveError, connect, describe, read_namespaces, runtime};
 use super::input::snapshot::Snapshot;
 use super::input::{InputArgs, ReadError};
+use super::say;
 use super::selection::SelectionArgs;
 use super::stdout::{PrintError, print};
 use crate::controller::client::within_deadline;
@@ -82,7 +83,7 @@ pub fn run(arguments: &ReportArgs) -> Result<Verdict, ReportError> {
         Output::Markdown => document::markdown(&report),
     };
     print(&text)?;
-    eprintln!("{}", document::summary(&report));
+    say(&document::summary(&report));
     Ok(if report.fails() { Verdict::Fail } else { Verdict::Pass })
 }
 

@@ -22,7 +22,8 @@ pub struct RunArgs {
         long,
         env = "COFFERDAM_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:8080"
+        default_value = "0.0.0.0:8080",
+        value_parser = parse_listen
     )]
     listen: SocketAddr,
     /// Writes in flight at most
@@ -127,6 +128,11 @@ impl ElectionArgs {
 /// At most what leaves the alert on audits that do not come, an hour, some room.
 fn parse_audit_interval(text: &str) -> Result<Duration, String> {
     parse_duration_in(text, Duration::from_secs(1)..=Duration::from_secs(30 * 60))
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| String::from("expected an IP address and a port: 0.0.0.0:8080, 127.0.0.1:8080, [::]:8080"))
 }
 
 fn parse_lease_time(text: &str) -> Result<Duration, String> {

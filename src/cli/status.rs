@@ -17,6 +17,7 @@ use super::columns::{self, Cell, colours_are_wanted};
 use super::input::live::{Cluster, connect, read_cluster, runtime};
 use super::input::snapshot::Snapshot;
 use super::input::{InputArgs, ReadError, identities};
+use super::say;
 use super::selection::SelectionArgs;
 use super::stdout::{PrintError, print};
 use crate::policy::standing::{State, Told, standing};
@@ -102,10 +103,10 @@ pub fn run(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
     print(&text)?;
     if matches!(arguments.output, Output::Table | Output::Wide) {
         for warning in &look.warnings {
-            eprintln!("{warning}");
+            say(&warning);
         }
     }
-    eprintln!("{}", summary(&look.statuses));
+    say(&summary(&look.statuses));
     Ok(look.verdict())
 }
 
@@ -141,14 +142,14 @@ impl StatusArgs {
     /// Says what was not read.
     fn note(&self, cluster: &Cluster) {
         if !cluster.serves_tiers {
-            eprintln!(
-                "warning: the cluster has no IsolationTiers; install them: cofferdam crd | kubectl apply --server-side -f -"
+            say(
+                &"warning: the cluster has no IsolationTiers; install them: cofferdam crd | kubectl apply --server-side -f -",
             );
         }
         for unreadable in &cluster.unreadable_facts {
-            eprintln!(
+            say(&format_args!(
                 "note: {unreadable}; what presets resolve from there counts as unknown, and what was last written as right"
-            );
+            ));
         }
     }
 }
@@ -156,7 +157,7 @@ impl StatusArgs {
 fn read(arguments: &StatusArgs) -> Result<Snapshot, ReadError> {
     if let Some(manifests) = arguments.input.read_files_alone()? {
         for note in manifests.notes(false) {
-            eprintln!("{note}");
+            say(&note);
         }
         arguments.selection.require_in(&manifests.snapshot)?;
         return Ok(manifests.snapshot);

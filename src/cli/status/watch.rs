@@ -26,6 +26,7 @@ use crate::api::IsolationTier;
 use crate::cli::columns::{Cell, colours_are_wanted, lines, widths};
 use crate::cli::input::ReadError;
 use crate::cli::input::live::{NamespaceMetadata, Scope, connect, read_cluster, runtime};
+use crate::cli::say;
 use crate::cli::stdout::{PrintError, print_to_reader};
 use crate::controller::client::readable::Readable;
 
@@ -61,7 +62,7 @@ pub fn follow(arguments: &StatusArgs) -> Result<Verdict, StatusError> {
                     }
                 }
                 Err(error) if watches.is_empty() => return Err(ReadError::from(error).into()),
-                Err(error) => eprintln!("warning: {error}; it is tried again"),
+                Err(error) => say(&format_args!("warning: {error}; it is tried again")),
             }
             // Changes that come while waiting for the next read are seen by it.
             tokio::time::sleep(READ_AT_MOST_EVERY).await;
