@@ -5,6 +5,7 @@
 //! (again and again).
 
 mod namespace_status;
+mod screen;
 mod table;
 mod watch;
 
@@ -35,7 +36,7 @@ pub struct StatusArgs {
     /// What is printed on stdout
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "table")]
     output: Output,
-    /// Go on, and show what changes: on a terminal the whole again, in a pipe the namespaces that changed
+    /// Go on, and show what changes: on a terminal the whole again, or what fits of it with what is not protected first; in a pipe the namespaces that changed
     #[arg(short = 'w', long, conflicts_with = "files")]
     watch: bool,
     #[command(flatten)]
@@ -224,14 +225,17 @@ fn statuses(world: &World, snapshot: &Snapshot, arguments: &StatusArgs, now: Tim
 fn text_of(output: Output, statuses: &[NamespaceStatus], now: Timestamp) -> Result<String, PrintError> {
     let report = || StatusReport::of(statuses);
     Ok(match output {
-        Output::Table => rows(statuses, now, |_| Vec::new()),
-        Output::Wide => rows(statuses, now, table::details),
+        Output::Table | Output::Wide => table_of(output, statuses, now),
         Output::Json => format!("{}\n", serde_json::to_string_pretty(&report())?),
         Output::Yaml => format!("{}\n", serde_saphyr::to_string(&report())?.trim_end()),
     })
 }
 
-fn rows(statuses: &[NamespaceStatus], now: Timestamp, details: impl Fn(&NamespaceStatus) -> Vec<String>) -> String {
+fn table_of(output: Output, statuses: &[NamespaceStatus], now: Timestamp) -> String {
+    let details = match output {
+        Output::Wide => table::details,
+        Output::Table | Output::Json | Output::Yaml => |_: &NamespaceStatus| Vec::new(),
+    };
     let header = [table::COLUMNS.map(Cell::from)].into_iter();
     let rows: Vec<_> = header
         .chain(statuses.iter().map(|status| table::row(status, now)))

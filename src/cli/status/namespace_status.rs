@@ -100,7 +100,7 @@ pub struct FieldChange {
 }
 
 /// How many policies are to be created, replaced and deleted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Changes {
     /// Created.
     pub create: usize,

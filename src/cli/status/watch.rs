@@ -20,8 +20,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::namespace_status::NamespaceStatus;
+use super::screen::Screen;
 use super::table::{self, COLUMNS};
-use super::{Look, Output, StatusArgs, StatusError, Verdict, summary, text_of};
+use super::{Look, Output, StatusArgs, StatusError, Verdict, summary, table_of};
 use crate::api::IsolationTier;
 use crate::cli::columns::{Cell, colours_are_wanted, lines, widths};
 use crate::cli::input::ReadError;
@@ -109,8 +110,13 @@ impl Shown {
     fn show(&mut self, output: Output, look: &Look) -> Result<bool, PrintError> {
         let tables = matches!(output, Output::Table | Output::Wide);
         let text = if tables && io::stdout().is_terminal() {
-            let text = text_of(output, &look.statuses, look.now)?;
-            format!("{CLEAR}{text}{}\n", summary(&look.statuses))
+            let draw = |shown: &[NamespaceStatus]| table_of(output, shown, look.now);
+            let footer = format!("{}\n", summary(&look.statuses));
+            let table = match Screen::of(io::stdout()) {
+                Some(screen) => screen.fit(&look.statuses, draw, &footer),
+                None => format!("{}{footer}", draw(&look.statuses)),
+            };
+            format!("{CLEAR}{table}")
         } else {
             self.changes(output, look)?
         };
