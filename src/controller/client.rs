@@ -10,6 +10,7 @@ mod by_effect;
 mod gated_stream;
 pub mod readable;
 mod retry_after;
+mod valid_utf8;
 mod write_gate;
 
 use std::sync::Arc;
@@ -131,6 +132,7 @@ fn build(
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(ClientError::Configuration)?)
         .layer(config.extra_headers_layer().map_err(ClientError::Configuration)?)
+        .map_response(valid_utf8::as_text)
         .and_then(retry_after::with_retry_after)
         .service(http);
     Ok(Client::new(service, config.default_namespace))

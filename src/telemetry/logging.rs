@@ -30,9 +30,10 @@ pub enum LoggingError {
 }
 
 /// What is logged unless `RUST_LOG` says otherwise. kube tells every re-list and reconnect of a watch
-/// at info: what matters of that is told by our own events and metrics.
+/// at info, and an answer that it cannot read at warn, which may be all policies of a cluster, every two seconds: what
+/// matters of that is told by our own events and metrics.
 const DEFAULT_FILTER: &str =
-    "info,kube=warn,kube_client=warn,kube_runtime=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn";
+    "info,kube=warn,kube_client=error,kube_runtime=warn,hyper=warn,hyper_util=warn,rustls=warn,tower=warn";
 
 /// Sends the logs of this process to stderr, filtered by `RUST_LOG` in the syntax of `tracing`, for
 /// example `cofferdam=debug,warn`. Colours only where a person looks on and `NO_COLOR` is not set.
@@ -90,7 +91,7 @@ mod tests {
         }
     }
 
-    /// What is written of four events, under a setting of the filter.
+    /// What is written of five events, under a setting of the filter.
     fn written(format: LogFormat, setting: Option<&str>, colours: bool) -> String {
         let page = Page::default();
         let writer = page.clone();
@@ -99,7 +100,8 @@ mod tests {
             tracing::info!(namespace = "shop", "protected");
             tracing::debug!("looked");
             tracing::info!(target: "kube_runtime::watcher", "listed");
-            tracing::warn!(target: "kube_client::client", "refused");
+            tracing::warn!(target: "tower::buffer", "refused");
+            tracing::warn!(target: "kube_client::client", "unreadable");
         });
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -110,12 +112,15 @@ mod tests {
         let cases: [(Option<&str>, &[&str]); 4] = [
             (None, &["protected", "refused"]),
             (Some(" "), &["protected", "refused"]),
-            (Some("debug"), &["protected", "looked", "listed", "refused"]),
+            (
+                Some("debug"),
+                &["protected", "looked", "listed", "refused", "unreadable"],
+            ),
             (Some("off,cofferdam=debug"), &["protected", "looked"]),
         ];
         for (setting, expected) in cases {
             let text = written(LogFormat::Text, setting, false);
-            for word in ["protected", "looked", "listed", "refused"] {
+            for word in ["protected", "looked", "listed", "refused", "unreadable"] {
                 assert_eq!(
                     text.contains(word),
                     expected.contains(&word),

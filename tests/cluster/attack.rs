@@ -74,6 +74,49 @@ async fn a_time_that_cannot_be_read_hides_no_policy_and_stops_no_list() {
     is_closed_again().await;
 }
 
+// Managed fields with these keys, as bytes: the API server stores and gives back what it was sent.
+async fn create_with_managed_fields(tenant: &Client, namespace: &str, policy: &str, fields: &[u8]) {
+    let before = format!(
+        r#"{{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{{"name":"{policy}","managedFields":[{{
+        "manager":"{OTHER_MANAGER}","operation":"Update","apiVersion":"networking.k8s.io/v1","time":"2026-01-01T00:00:00Z",
+        "fieldsType":"FieldsV1","fieldsV1":"#
+    );
+    let body = [before.as_bytes(), fields, br#"}]},"spec":{"podSelector":{}}}"#].concat();
+    let path = path(namespace, policy);
+    let (collection, _) = path.rsplit_once('/').unwrap();
+    let request = http::Request::post(collection).header("content-type", "application/json");
+    let answer = tenant.send(request.body(body.into()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), http::StatusCode::CREATED, "{policy}");
+    let stored = answer.into_body().collect_bytes().await.unwrap();
+    let is_kept = stored.windows(fields.len()).any(|part| part == fields);
+    assert!(is_kept, "{policy}: {}", String::from_utf8_lossy(&stored));
+}
+
+// Bytes that are no text, and an object deeper than any parser goes, in a namespace that nobody even governs: each would end
+// every list and watch of policies, and so the protection of all namespaces.
+#[tokio::test(flavor = "multi_thread")]
+async fn managed_fields_that_no_parser_takes_stop_no_list_and_no_watch() {
+    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+    let controller = Controller::start(&control_plane, &[]).await;
+    let governed = Governed::on(&control_plane, "bystander").await;
+    let hostile = unique_name("hostile");
+    create_namespace(&governed.admin, &hostile, &[]).await;
+    let_tenant_edit(&governed.admin, &hostile).await;
+    let tenant = control_plane.client(Identity::Tenant).await;
+    let deep = format!("{}{{}}{}", r#"{"f:a":"#.repeat(1000), "}".repeat(1000));
+    for (name, fields) in [("deep", deep.as_bytes()), ("no-text", b"{\"f:\xff\xfe\":{}}")] {
+        create_with_managed_fields(&tenant, &hostile, name, fields).await;
+    }
+    governed.tenant.delete(INGRESS, &DeleteParams::default()).await.unwrap();
+    governed.is_healed(&controller, "missing", 1).await;
+
+    controller.kill9();
+    governed.tenant.delete(INGRESS, &DeleteParams::default()).await.unwrap();
+    let _controller = Controller::start(&control_plane, &[]).await;
+    governed.is_as_rendered().await;
+    governed.is_protected().await;
+}
+
 // What a tenant wrote is kept, but never at the price of the policy that must stand there.
 #[tokio::test(flavor = "multi_thread")]
 async fn annotations_up_to_the_limit_do_not_block_protection() {
