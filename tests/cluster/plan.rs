@@ -1,8 +1,9 @@
 //! `cofferdam plan` on a live cluster: it says what the controller would do, and writes nothing.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
+use crate::harness::command_line::{command_line, text};
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, eventually};
 
@@ -139,20 +140,7 @@ fn write_manifest(control_plane: &ControlPlane, name: &str, manifest: &str) -> S
 }
 
 fn plan(control_plane: &ControlPlane, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cofferdam"))
-        .arg("plan")
-        .args(arguments)
-        .env_clear()
-        .env("KUBECONFIG", control_plane.kubeconfig(Identity::Controller))
+    command_line(control_plane, Identity::Controller, &[&["plan"], arguments].concat())
         .output()
         .expect("the binary that cargo has just built")
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{:?}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }

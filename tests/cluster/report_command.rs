@@ -1,13 +1,14 @@
 //! `cofferdam report --cis` on a live cluster: every namespace that the API lists is in it, judged by what stands there, with
 //! evidence that the API confirms.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
+use crate::harness::command_line::{command_line, json_of};
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_policies::Governed;
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity};
@@ -50,7 +51,7 @@ async fn the_report_judges_every_namespace_by_what_stands_there() {
     ] {
         prepare(&control_plane, name, policies).await;
     }
-    let (code, report) = json_of(&control_plane, &[]);
+    let (code, report) = report_of(&control_plane, &[]);
     assert_eq!(code, Some(1), "{report:#}");
     let verdicts = |name: &str| {
         let namespace = of(&report, name);
@@ -89,7 +90,7 @@ async fn the_report_judges_every_namespace_by_what_stands_there() {
     the_header_says_which_cluster(&control_plane, &report);
     people_read_the_same(&control_plane, &report);
 
-    let (code, one) = json_of(&control_plane, &["-n", &governed.name]);
+    let (code, one) = report_of(&control_plane, &["-n", &governed.name]);
     assert_eq!((code, &one["counts"]["pass"]), (Some(0), &json!(1)), "{one:#}");
     governed.verdict().await;
     assert_eq!(controller.sigterm().await, 0);
@@ -173,19 +174,16 @@ fn of<'a>(report: &'a Value, namespace: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("{namespace} is not in {report:#}"))
 }
 
-fn json_of(control_plane: &ControlPlane, arguments: &[&str]) -> (Option<i32>, Value) {
-    let output = run(control_plane, &[arguments, &["-o", "json"]].concat());
-    let report = serde_json::from_slice(&output.stdout);
-    let report = report.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    (output.status.code(), report)
+fn report_of(control_plane: &ControlPlane, arguments: &[&str]) -> (Option<i32>, Value) {
+    json_of(&run(control_plane, &[arguments, &["-o", "json"]].concat()))
 }
 
 fn run(control_plane: &ControlPlane, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cofferdam"))
-        .args(["report", "--cis"])
-        .args(arguments)
-        .env_clear()
-        .env("KUBECONFIG", control_plane.kubeconfig(Identity::Controller))
-        .output()
-        .unwrap()
+    command_line(
+        control_plane,
+        Identity::Controller,
+        &[&["report", "--cis"], arguments].concat(),
+    )
+    .output()
+    .unwrap()
 }

@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::harness::command_line::{command_line, json_of, text};
 use crate::harness::eventually::PATIENCE;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_policies::{Governed, OTHER_MANAGER};
@@ -29,7 +30,7 @@ async fn drift_while_no_controller_runs_is_shown_with_who_and_what() {
     let widened = Governed::on(&control_plane, "widened").await;
     let all = [&edited, &deleted, &stripped, &widened];
     for governed in all {
-        let (code, report) = json_of(&control_plane, Identity::Controller, &["--tier", &governed.name]);
+        let (code, report) = status_of(&control_plane, Identity::Controller, &["--tier", &governed.name]);
         assert_eq!(code, Some(0), "{report:#}");
         assert_eq!(report["counts"]["protected"], 1, "{report:#}");
     }
@@ -62,7 +63,7 @@ async fn drift_while_no_controller_runs_is_shown_with_who_and_what() {
 
     control_plane.audit_log().settled(&control_plane).await;
     let mark = control_plane.audit_log().mark();
-    let (code, report) = json_of(&control_plane, Identity::Controller, &[]);
+    let (code, report) = status_of(&control_plane, Identity::Controller, &[]);
     assert_eq!(code, Some(1), "{report:#}");
     assert_eq!(names(&report), kubectl_namespaces(&control_plane));
     let expected = [
@@ -111,7 +112,7 @@ async fn drift_while_no_controller_runs_is_shown_with_who_and_what() {
 
     let controller = Controller::start(&control_plane, &[]).await;
     eventually("all is healed, says status", PATIENCE, || async {
-        let (code, report) = json_of(&control_plane, Identity::Controller, &["--tier", &edited.name]);
+        let (code, report) = status_of(&control_plane, Identity::Controller, &["--tier", &edited.name]);
         let healed = code == Some(0) && report["counts"]["protected"] == 1;
         healed.then_some(()).ok_or_else(|| format!("{report:#}"))
     })
@@ -333,10 +334,8 @@ fn kubectl_namespaces(control_plane: &ControlPlane) -> BTreeSet<String> {
         .collect()
 }
 
-fn json_of(control_plane: &ControlPlane, identity: Identity, arguments: &[&str]) -> (Option<i32>, Value) {
-    let output = status(control_plane, identity, &[arguments, &["-o", "json"]].concat());
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output)));
-    (output.status.code(), report)
+fn status_of(control_plane: &ControlPlane, identity: Identity, arguments: &[&str]) -> (Option<i32>, Value) {
+    json_of(&status(control_plane, identity, &[arguments, &["-o", "json"]].concat()))
 }
 
 fn status(control_plane: &ControlPlane, identity: Identity, arguments: &[&str]) -> Output {
@@ -344,20 +343,5 @@ fn status(control_plane: &ControlPlane, identity: Identity, arguments: &[&str]) 
 }
 
 fn command(control_plane: &ControlPlane, identity: Identity, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
-    command
-        .arg("status")
-        .args(arguments)
-        .env_clear()
-        .env("KUBECONFIG", control_plane.kubeconfig(identity));
-    command
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{:?}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    command_line(control_plane, identity, &[&["status"], arguments].concat())
 }

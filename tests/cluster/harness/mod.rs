@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod audit_event;
 pub mod cluster_facts;
+pub mod command_line;
 pub mod control_plane;
 pub mod controller;
 pub mod eventually;
