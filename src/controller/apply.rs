@@ -159,7 +159,7 @@ impl Writer {
         error: kube::Error,
     ) -> Result<(), WriteError> {
         let error = WriteError::of(error, &format!("NetworkPolicy {}/{name}", namespace.name));
-        if matches!(error, WriteError::OtherRevision) {
+        if matches!(error, WriteError::ObjectGone | WriteError::OtherRevision) {
             let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
             match within_deadline(api.get_opt(name.as_str())).await {
                 Ok(Some(Readable(live))) => cache.written(&namespace.name, live, None),
@@ -190,7 +190,7 @@ fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteErro
     match result {
         Ok(()) => _ = outcome.committed.insert(name.clone()),
         Err(WriteError::NamespaceGone) => outcome.namespace_gone = true,
-        Err(WriteError::OtherRevision) => outcome.look_again = true,
+        Err(WriteError::ObjectGone | WriteError::OtherRevision) => outcome.look_again = true,
         Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),
     }
 }

@@ -10,12 +10,14 @@ use crate::api::names::LEASE;
 use crate::policy::record::Failure;
 use crate::policy::words;
 
-/// How a write failed, as far as it matters what comes next.
+/// How a write failed, or a read before one, as far as it matters what comes next.
 #[derive(Debug)]
 pub(super) enum WriteError {
-    /// The namespace is gone or going: nothing is wrong.
+    /// The namespace of the object is gone or going: nothing is wrong.
     NamespaceGone,
-    /// Another revision stands there than the one planned against: look again.
+    /// The object itself is gone that was planned against.
+    ObjectGone,
+    /// What stands is another revision than was planned against, or what was read of it is too old: look again.
     OtherRevision,
     /// Everything else.
     Failed(Failure),
@@ -48,7 +50,8 @@ impl WriteError {
         match status.code {
             403 if terminating => return Self::NamespaceGone,
             404 if of_namespace => return Self::NamespaceGone,
-            404 | 409 if !is_denied_by_admission(&status.message) => return Self::OtherRevision,
+            404 if !is_denied_by_admission(&status.message) => return Self::ObjectGone,
+            409 if !is_denied_by_admission(&status.message) => return Self::OtherRevision,
             _ => {}
         }
         let (reason, advice) = match status.code {

@@ -143,7 +143,9 @@ impl Reconciler {
             Ok(again) => (again.unwrap_or_default(), None),
             Err(error) => match WriteError::of(error, &what) {
                 WriteError::Failed(failure) => (Plan::default(), Some(failure)),
-                WriteError::NamespaceGone | WriteError::OtherRevision => (Plan::default(), None),
+                WriteError::NamespaceGone | WriteError::ObjectGone | WriteError::OtherRevision => {
+                    (Plan::default(), None)
+                }
             },
         }
     }

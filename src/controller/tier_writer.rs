@@ -80,12 +80,12 @@ impl TierWriter {
     }
 
     fn counted<T>(&self, written: kube::Result<T>, started: Instant, what: &str) -> Result<Landed, Failure> {
-        let is_gone = matches!(&written, Err(kube::Error::Api(status)) if status.code == 404);
         let landed = match written.map_err(|error| WriteError::of(error, what)) {
             Ok(_) => Ok(Landed::Yes),
+            // A tier has no namespace.
+            Err(WriteError::ObjectGone | WriteError::NamespaceGone) => Ok(Landed::Gone),
+            Err(WriteError::OtherRevision) => Ok(Landed::Conflict),
             Err(WriteError::Failed(failure)) => Err(failure),
-            Err(_) if is_gone => Ok(Landed::Gone),
-            Err(_) => Ok(Landed::Conflict),
         };
         let result = match &landed {
             Ok(_) => ReconcileResult::Success,
