@@ -4,6 +4,7 @@ mod census;
 mod events;
 mod fact_sources;
 mod policy_index;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,33 +18,16 @@ pub(super) use self::events::NamespaceNews;
 pub(super) use self::fact_sources::{EndpointSlices, FactSources};
 pub(super) use self::policy_index::OlderThanTheWatch;
 use self::policy_index::PolicyIndex;
+pub(super) use self::watched::Watched;
 use super::widening::ForeignPolicies;
 use crate::policy::{
     Exemptions, Facts, Governor, Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RenderedPolicy,
     TierIdentity, World, assign,
 };
 
-/// What is watched, each with a cache of its own.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Watched {
-    /// IsolationTiers.
-    Tiers,
-    /// Namespaces.
-    Namespaces,
-    /// NetworkPolicies.
-    Policies,
-    /// The Service of the cluster's DNS.
-    DnsService,
-    /// Its EndpointSlices.
-    DnsEndpoints,
-    /// The Service `default/kubernetes`.
-    ApiServerService,
-    /// Its EndpointSlices.
-    ApiServerEndpoints,
-}
-
-/// The caches, shared between the watches and the workers. The lock is never held across
-/// an await; what walks every namespace under it is a change of a tier or a fact, and a scrape.
+/// The caches, shared between the watches and the workers. The lock is never held across an await; what walks every
+/// namespace under it is a change of a tier or a fact, with the count for the brake that follows, a tier that takes its policies
+/// along, and a scrape.
 #[derive(Debug)]
 pub(super) struct Cache {
     state: Mutex<State>,
@@ -102,32 +86,6 @@ pub(super) struct View {
     pub(super) ending: Option<String>,
     /// When it appeared, if that was an event and it was not protected since.
     pub(super) appeared: Option<Instant>,
-}
-
-impl Watched {
-    /// Every cache.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Tiers,
-        Self::Namespaces,
-        Self::Policies,
-        Self::DnsService,
-        Self::DnsEndpoints,
-        Self::ApiServerService,
-        Self::ApiServerEndpoints,
-    ];
-
-    /// The name for `/readyz` and metrics.
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Tiers => "isolationtiers",
-            Self::Namespaces => "namespaces",
-            Self::Policies => "networkpolicies",
-            Self::DnsService => "dns_service",
-            Self::DnsEndpoints => "dns_endpointslices",
-            Self::ApiServerService => "api_server_service",
-            Self::ApiServerEndpoints => "api_server_endpointslices",
-        }
-    }
 }
 
 impl Cache {
@@ -221,41 +179,6 @@ impl Cache {
         !self.state().policies.has_base(namespace)
     }
 
-    /// Whether a cache was complete once.
-    pub(super) fn is_synced(&self, watched: Watched) -> bool {
-        self.state().synced.contains(&watched)
-    }
-
-    /// The caches that are not complete yet or whose watch fails, with why.
-    pub(super) fn not_current(&self) -> Vec<(Watched, String)> {
-        let state = self.state();
-        let reason = |watched: Watched| match state.failing.get(&watched) {
-            Some(error) => Some(error.clone()),
-            None if state.synced.contains(&watched) => None,
-            None => Some(String::from("not listed yet")),
-        };
-        Watched::ALL
-            .into_iter()
-            .filter_map(|watched| Some((watched, reason(watched)?)))
-            .collect()
-    }
-
-    /// A cache is complete.
-    pub(super) fn synced(&self, watched: Watched) {
-        if self.state().synced.insert(watched) {
-            self.completed.send_replace(());
-        }
-    }
-
-    /// Waits until these caches were complete once.
-    pub(super) async fn wait_for(&self, caches: &[Watched]) {
-        let mut completed = self.completed.subscribe();
-        while !caches.iter().all(|watched| self.is_synced(*watched)) {
-            // The sender lives in self, so this cannot fail; if it did, the next look decides.
-            let _ = completed.changed().await;
-        }
-    }
-
     /// Whether the definition of tiers is known to end.
     pub(super) fn definition_ends(&self) -> bool {
         self.state().definition_ends
@@ -270,17 +193,6 @@ impl Cache {
     /// The definition of tiers was read. What that means for the world, the tier's event that follows brings about.
     pub(super) fn definition_read(&self, ends: bool) {
         self.state().definition_ends = ends;
-    }
-
-    /// A watch fails.
-    pub(super) fn failing(&self, watched: Watched, error: String) {
-        self.state().failing.insert(watched, error);
-    }
-
-    /// A watch works. Returns whether it did not before.
-    pub(super) fn recovered(&self, watched: Watched) -> bool {
-        let mut state = self.state();
-        !state.failing.is_empty() && state.failing.remove(&watched).is_some()
     }
 
     /// A namespace was protected, or nobody governs it: its time to protection is not measured any more.

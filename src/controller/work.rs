@@ -4,32 +4,21 @@
 //! workers to work as it needs, and one event never wakes all of them. For what is not due yet, one
 //! worker keeps the time for everybody.
 
+mod ticket;
+
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::ticket::Ticket;
 use super::queue::{Class, Popped, Queue};
 
 /// A [`Queue`] that is shared between those who push and those who work. Clones share it.
 #[derive(Debug)]
 pub struct WorkQueue<K: Clone + Eq + Hash> {
     shared: Arc<Shared<K>>,
-}
-
-/// A key in flight. Say how it went with [`Ticket::succeeded`] or [`Ticket::retry`].
-///
-/// A ticket that is dropped without a word is retried: work that was cancelled, or that panicked,
-/// proved nothing.
-#[derive(Debug)]
-#[must_use = "a ticket that is dropped is retried"]
-pub struct Ticket<K: Clone + Eq + Hash> {
-    key: K,
-    class: Class,
-    queued_since: Instant,
-    shared: Arc<Shared<K>>,
-    outcome: Outcome,
 }
 
 #[derive(Debug)]
@@ -47,13 +36,6 @@ struct State<K> {
     closed: bool,
     /// When the worker that keeps the time will look by itself.
     alarm: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    Succeeded,
-    /// And not to be tried again before so much time has passed.
-    Failed(Class, Duration),
 }
 
 /// What a worker that wants a key is to do.
@@ -129,16 +111,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
                     key,
                     class,
                     queued_since,
-                } => {
-                    let (shared, outcome) = (Arc::clone(shared), Outcome::Failed(class, Duration::ZERO));
-                    return Some(Ticket {
-                        key,
-                        class,
-                        queued_since,
-                        shared,
-                        outcome,
-                    });
-                }
+                } => return Some(Ticket::new(key, class, queued_since, Arc::clone(shared))),
                 Next::Sleep => told.await,
                 Next::KeepTime(until) => {
                     let mut alarm = Alarm {
@@ -166,43 +139,6 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
     pub fn close(&self) {
         self.shared.state().closed = true;
         self.shared.look.notify_waiters();
-    }
-}
-
-impl<K: Clone + Eq + Hash> Ticket<K> {
-    /// What to work on.
-    pub fn key(&self) -> &K {
-        &self.key
-    }
-
-    /// How urgent it is.
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
-    /// Since when it waits, retries included.
-    pub fn queued_since(&self) -> Instant {
-        self.queued_since
-    }
-
-    /// Asks for the key again at that time, whatever becomes of this flight.
-    pub fn look_again(&self, class: Class, due: Instant) {
-        self.shared.state().queue.push(self.key.clone(), class, due, now());
-    }
-
-    /// The work is complete: the key's failures are forgotten.
-    pub fn succeeded(mut self) {
-        self.outcome = Outcome::Succeeded;
-    }
-
-    /// The work failed: the key comes back in this class after its back-off.
-    pub fn retry(mut self, class: Class) {
-        self.outcome = Outcome::Failed(class, Duration::ZERO);
-    }
-
-    /// As [`Ticket::retry`], not before this has passed.
-    pub fn retry_after(mut self, class: Class, at_least: Duration) {
-        self.outcome = Outcome::Failed(class, at_least);
     }
 }
 
@@ -269,18 +205,6 @@ impl<K: Clone + Eq + Hash> Drop for Alarm<'_, K> {
         if self.cancelled {
             self.shared.call_for_help(&state, now());
         }
-    }
-}
-
-impl<K: Clone + Eq + Hash> Drop for Ticket<K> {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        let now = now();
-        match self.outcome {
-            Outcome::Succeeded => state.queue.succeeded(&self.key),
-            Outcome::Failed(class, at_least) => state.queue.retry(&self.key, class, at_least, now),
-        }
-        self.shared.call_for_help(&state, now);
     }
 }
 

@@ -2,6 +2,8 @@
 //! gone from the metrics, and no increment can be forgotten.
 
 mod collector;
+mod family;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,13 +1,17 @@
 //! Counters and histograms, kept as things happen. What is a state is in [`super::gauges`].
 
+mod labels;
+mod register;
+
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
+pub use self::labels::{DroppedEvent, KnownSeries, ReconcileResult};
+use self::register::{RECONCILE_BUCKETS, counter, gauge, histogram, latency};
 use super::gauges::{GaugeCollector, GaugeSource};
 use crate::policy::DriftKind;
 
@@ -34,76 +38,6 @@ pub struct Metrics {
     leader: IntGaugeVec,
 }
 
-/// Label values that are known at the start: their series are exported as 0 before anything happens,
-/// so that a rate over the first event is right.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KnownSeries {
-    /// Values of `controller`.
-    pub controllers: &'static [&'static str],
-    /// Values of `reason` in the count of errors, for each controller.
-    pub error_reasons: &'static [&'static str],
-    /// Values of `resource` in `cache_synced`.
-    pub caches: &'static [&'static str],
-}
-
-/// How a reconcile ended, as others count it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReconcileResult {
-    /// All is as it should be.
-    Success,
-    /// Nothing failed, and there is more to do later.
-    Requeue,
-    /// Something failed and is retried.
-    Error,
-}
-
-/// Why an Event was not published.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DroppedEvent {
-    /// So much was said about its namespace already.
-    Namespace,
-    /// So much was said about all namespaces together.
-    Total,
-    /// Too many wait to be published.
-    Waiting,
-    /// The API server did not take it.
-    Refused,
-}
-
-/// Seconds, from a fast write on an idle server to a minute.
-const LATENCY_BUCKETS: [f64; 15] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
-/// Seconds; a reconcile that finds nothing to do takes microseconds.
-const RECONCILE_BUCKETS: [f64; 12] = [
-    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
-];
-
-impl ReconcileResult {
-    const ALL: [Self; 3] = [Self::Success, Self::Requeue, Self::Error];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Requeue => "requeue",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl DroppedEvent {
-    const ALL: [Self; 4] = [Self::Namespace, Self::Total, Self::Waiting, Self::Refused];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Namespace => "namespace",
-            Self::Total => "total",
-            Self::Waiting => "waiting",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 impl Metrics {
     /// Registers every metric, and the process's own CPU, memory and file descriptors.
     ///
@@ -125,7 +59,7 @@ impl Metrics {
             reconcile_duration: histogram(
                 at,
                 "reconcile_duration_seconds",
-                "Time that a reconcile took.",
+                RECONCILE_DURATION,
                 &["controller"],
                 &RECONCILE_BUCKETS,
             )?,
@@ -283,43 +217,15 @@ const DRIFT_DETECTED: &str = "Differences from what the controller last wrote, m
 const DRIFT_CORRECTED: &str = "Differences made by somebody else that the controller healed.";
 const HEAL_DURATION: &str = "Time from the event that showed a drift to the write that healed it.";
 const TO_PROTECTION: &str = "Time from the event that showed a new namespace to the write of its last base policy.";
-const RECONCILES: &str = "Reconciles, by how they ended.";
-const ERRORS: &str = "Reconciles that met an error, by its reason.";
+const RECONCILES: &str =
+    "Looks at a namespace (controller=namespace) and writes to a tier (controller=tier), by how they ended.";
+const ERRORS: &str = "Looks at a namespace and writes to a tier that met an error, by its reason.";
+const RECONCILE_DURATION: &str = "Time that a look at a namespace, or a write to a tier, took.";
 const REQUESTS: &str = "Requests to the API server, by how they ended.";
 const LEADER: &str = "1 while this replica is the one that writes.";
 const EVENTS_DROPPED: &str =
     "Events that were not published, by why: what they tell of is counted elsewhere all the same.";
 const CACHE_SYNCED: &str = "1 while the cache of a resource is complete.";
-
-fn counter(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    register(at, IntCounterVec::new(Opts::new(name, help).namespace(PREFIX), labels)?)
-}
-
-fn gauge(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    register(at, IntGaugeVec::new(Opts::new(name, help).namespace(PREFIX), labels)?)
-}
-
-fn latency(at: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
-    histogram(at, name, help, labels, &LATENCY_BUCKETS)
-}
-
-fn histogram(
-    at: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-    buckets: &[f64],
-) -> prometheus::Result<HistogramVec> {
-    let options = HistogramOpts::new(name, help)
-        .namespace(PREFIX)
-        .buckets(buckets.to_vec());
-    register(at, HistogramVec::new(options, labels)?)
-}
-
-fn register<C: Collector + Clone + 'static>(at: &Registry, collector: C) -> prometheus::Result<C> {
-    at.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
 
 #[cfg(test)]
 mod tests;

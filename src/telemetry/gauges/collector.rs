@@ -1,20 +1,15 @@
 //! Turns a snapshot into metric families.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 
-use super::{
-    ConditionStatus, DriftedNamespace, GaugeSnapshot, GaugeSource, NamespaceTotals, PolicyCounts, TierConditions,
-    TierGauges,
-};
-use crate::api::NamespaceCounts;
-use crate::policy::DriftKind;
-use crate::policy::widening::Severity;
-use crate::telemetry::metrics::PREFIX;
+use super::family::Family;
+use super::samples::number;
+use super::{DriftedNamespace, GaugeSnapshot, GaugeSource, TierGauges};
 
 /// Turns a snapshot into metrics at each scrape.
 pub(in crate::telemetry) struct GaugeCollector {
@@ -168,144 +163,9 @@ impl Collector for GaugeCollector {
     }
 }
 
-impl TierGauges {
-    fn condition_samples(&self) -> impl Iterator<Item = ([&str; 3], f64)> {
-        let TierConditions {
-            ready,
-            reconciling,
-            stalled,
-        } = self.conditions;
-        let conditions = [
-            ("Ready", ready),
-            ("Reconciling", present_while_true(reconciling)),
-            ("Stalled", present_while_true(stalled)),
-        ];
-        let statuses = [
-            ("True", ConditionStatus::True),
-            ("False", ConditionStatus::False),
-            ("Unknown", ConditionStatus::Unknown),
-        ];
-        conditions.into_iter().flat_map(move |(name, has)| {
-            statuses.map(|(label, status)| {
-                let holds = if status == has { 1.0 } else { 0.0 };
-                ([self.tier.as_str(), name, label], holds)
-            })
-        })
-    }
-
-    fn namespace_samples(&self) -> [([&str; 2], f64); 5] {
-        // `selected` is the sum of the others.
-        let NamespaceCounts {
-            selected: _,
-            protected,
-            observed,
-            pending,
-            drifted,
-            failed,
-        } = self.namespaces;
-        [
-            ("protected", protected),
-            ("observed", observed),
-            ("pending", pending),
-            ("drifted", drifted),
-            ("failed", failed),
-        ]
-        .map(|(state, count)| ([self.tier.as_str(), state], count as f64))
-    }
-
-    fn widening_samples(&self) -> [([&str; 2], f64); Severity::ALL.len()] {
-        Severity::ALL.map(|severity| {
-            let count = number(self.widening.of(severity));
-            ([self.tier.as_str(), severity.as_str()], count)
-        })
-    }
-
-    fn policy_samples(&self) -> impl Iterator<Item = ([&str; 2], f64)> {
-        let PolicyCounts { in_sync, drifted } = &self.policies;
-        let of_kind = |kind: DriftKind| (kind.as_str(), drifted.get(&kind).copied().unwrap_or_default());
-        [("in_sync", *in_sync)]
-            .into_iter()
-            .chain(DriftKind::ALL.map(of_kind))
-            .map(|(state, count)| ([self.tier.as_str(), state], number(count)))
-    }
-}
-
-impl NamespaceTotals {
-    fn samples(&self) -> [([&'static str; 1], f64); 6] {
-        let Self {
-            governed,
-            exempt,
-            ungoverned,
-            observed,
-            retained,
-            terminating,
-        } = *self;
-        [
-            ("governed", governed),
-            ("exempt", exempt),
-            ("ungoverned", ungoverned),
-            ("observed", observed),
-            ("retained", retained),
-            ("terminating", terminating),
-        ]
-        .map(|(state, count)| ([state], number(count)))
-    }
-}
-
-/// A gauge with `LABELS` labels: the compiler counts the values.
-#[derive(Debug)]
-struct Family<const LABELS: usize> {
-    desc: Desc,
-    labels: [&'static str; LABELS],
-}
-
-impl<const LABELS: usize> Family<LABELS> {
-    fn new(name: &str, help: &str, labels: [&'static str; LABELS]) -> prometheus::Result<Self> {
-        let names = labels.iter().map(|label| (*label).to_owned()).collect();
-        let desc = Desc::new(format!("{PREFIX}_{name}"), help.to_owned(), names, HashMap::new())?;
-        Ok(Self { desc, labels })
-    }
-
-    fn with<'a>(&self, samples: impl IntoIterator<Item = ([&'a str; LABELS], f64)>) -> MetricFamily {
-        let metrics = samples.into_iter().map(|(values, value)| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            let mut metric = Metric::from_gauge(gauge);
-            metric.set_label(self.labels.iter().zip(values).map(label_pair).collect());
-            metric
-        });
-        let mut family = MetricFamily::default();
-        family.set_name(self.desc.fq_name.clone());
-        family.set_help(self.desc.help.clone());
-        family.set_field_type(MetricType::GAUGE);
-        family.set_metric(metrics.collect());
-        family
-    }
-}
-
-fn label_pair((name, value): (&&'static str, &str)) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name((*name).to_owned());
-    pair.set_value(value.to_owned());
-    pair
-}
-
-fn present_while_true(present: bool) -> ConditionStatus {
-    if present {
-        ConditionStatus::True
-    } else {
-        ConditionStatus::False
-    }
-}
-
 /// Nothing for a clock that is set before 1970.
 fn unix_time(at: SystemTime) -> Option<f64> {
     Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
-}
-
-/// A count as Prometheus has it: exact up to 2^53.
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 impl fmt::Debug for GaugeCollector {
