@@ -232,7 +232,8 @@ fn confirmed_by_a_consistent_read(control_plane: &ControlPlane, start: usize, na
     let read_tiers = by_controller("list", "isolationtiers", "");
     let released = by_controller("delete", "networkpolicies", BOTH_BASES[0]);
     for read in [read_namespace, read_tiers] {
-        assert!(read.stage_at < released.received_at, "{} came late", read.summary());
+        // Not when it was answered: the server writes that down after it has sent the answer, and may be slow about it.
+        assert!(read.received_at < released.received_at, "{} came late", read.summary());
         assert!(
             !read.request_uri.contains("resourceVersion="),
             "read from a cache: {}",
