@@ -77,6 +77,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   cofferdam run                                       # in a pod, or against the cluster of KUBECONFIG
   cofferdam run --dns-service openshift-dns/dns-default --exempt-namespace 'openshift-*'
+  cofferdam run --max-unprotected 5                   # more than 5 namespaces opened at once wait for a confirmation
   cofferdam run --audit-interval 5m                   # look at every namespace more often")]
     Run(run::RunArgs),
 }
