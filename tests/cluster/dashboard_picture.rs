@@ -46,7 +46,7 @@ const INGRESS: &str = "cofferdam-baseline-ingress";
 #[ignore = "draws docs/images/dashboard.png; run by make dashboard-picture"]
 async fn draw_the_dashboard() {
     let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &["--audit-interval=5s"]).await;
+    let controller = Controller::start(&control_plane, &["--audit-interval=5s", "--max-unprotected=10%"]).await;
     let prometheus = PrometheusServer::start(control_plane.directory(), controller.port(), RULES).await;
     let start = Instant::now();
     let admin = control_plane.admin().await;
