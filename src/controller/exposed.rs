@@ -46,11 +46,7 @@ pub(super) fn serve(
             .map(|(watched, why)| format!("{}: {why}", watched.label()))
             .collect()
     };
-    async move {
-        if let Err(error) = server::serve(listener, metrics, Arc::new(missing), stuck).await {
-            tracing::error!(%error, "metrics and probes are not served any more");
-        }
-    }
+    server::serve(listener, metrics, Arc::new(missing), stuck)
 }
 
 /// Asks through the locks that every event and every look go through: where one is never given back, there is no answer,

@@ -1,7 +1,11 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
+use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::connections::{LONGEST_HEAD, MOST_CONNECTIONS};
 use super::*;
 use crate::telemetry::metrics::KnownSeries;
 
@@ -81,4 +85,69 @@ async fn is_not_alive_while_it_is_stuck() {
     assert!(answer.ends_with("nobody has got on for 2 minutes\n"), "{answer}");
     *running.stuck.lock().unwrap() = None;
     assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+/// Opens a connection and says no more than this.
+async fn say(address: SocketAddr, words: &[u8]) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(words).await.unwrap();
+    stream
+}
+
+/// Whether the other side ends the connection before long.
+async fn is_ended(mut stream: tokio::net::TcpStream) -> bool {
+    let mut rest = Vec::new();
+    // A reset is an end too.
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await;
+    ended.is_ok()
+}
+
+#[tokio::test]
+async fn a_crowd_that_holds_connections_keeps_nobody_out_and_costs_no_more_than_its_places() {
+    let running = running().await;
+    let mut crowd = Vec::new();
+    for _ in 0..10 * MOST_CONNECTIONS {
+        crowd.push(say(running.address, b"GET /metrics HTTP/1.1\r\nhost: ").await);
+    }
+    for path in ["/livez", "/metrics"] {
+        assert!(ask(running.address, path).await.starts_with("HTTP/1.1 200 "), "{path}");
+    }
+    let last = crowd.split_off(crowd.len() - MOST_CONNECTIONS / 2);
+    for stream in crowd.drain(..9 * MOST_CONNECTIONS) {
+        assert!(is_ended(stream).await);
+    }
+    drop(last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_say_what_is_wanted_is_not_waited_for() {
+    let running = running().await;
+    let began = Instant::now();
+    for words in [&b""[..], b"GET /livez HTTP/1.1\r\nhost: "] {
+        assert!(is_ended(say(running.address, words).await).await, "{words:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_not_kept() {
+    let running = running().await;
+    let mut stream = say(running.address, b"GET /livez HTTP/1.1\r\n").await;
+    let line = format!("x: {}\r\n", "y".repeat(1020));
+    let mut said = 0;
+    // Until the other side reads no more.
+    while said < 4 * LONGEST_HEAD && stream.write_all(line.as_bytes()).await.is_ok() {
+        said += line.len();
+    }
+    assert!(is_ended(stream).await);
+    assert!(ask(running.address, "/livez").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn many_scrapes_at_once_are_all_answered() {
+    let running = running().await;
+    let scrapes = (0..MOST_CONNECTIONS / 2).map(|_| ask(running.address, "/metrics"));
+    for answer in futures::future::join_all(scrapes).await {
+        assert!(answer.contains("\ncofferdam_build_info{version="), "{answer}");
+    }
 }
