@@ -6,6 +6,7 @@
 //! the queue, which knows by then whether the write is still wanted.
 
 mod api_call;
+mod bounded_pages;
 mod by_effect;
 mod gated_stream;
 pub mod readable;
@@ -31,6 +32,8 @@ use tower::timeout::error::Elapsed;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 pub use api_call::{ApiCall, ResponseCode};
+use bounded_pages::BoundPages;
+pub(super) use bounded_pages::PageTooLarge;
 use by_effect::ByEffect;
 use gated_stream::GatedConnector;
 pub use write_gate::{NotLeading, WriteGate};
@@ -132,6 +135,7 @@ fn build(
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(ClientError::Configuration)?)
         .layer(config.extra_headers_layer().map_err(ClientError::Configuration)?)
+        .layer(BoundPages)
         .map_response(valid_utf8::as_text)
         .and_then(retry_after::with_retry_after)
         .service(http);

@@ -3,6 +3,7 @@
 mod definition;
 mod follow;
 mod list_watch;
+mod page_size;
 mod relist;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,6 +14,8 @@ use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNO
 const MAX_FOREIGN_BYTES: usize = 16 << 10;
 /// Managed fields beyond this are reset when the policy is replaced.
 const MAX_MANAGED_FIELDS_BYTES: usize = 64 << 10;
+/// The type of fields that stands in place of managed fields that could not be read: they are reset too.
+pub const FIELDS_NOT_READ: &str = "cofferdam.dev/not-read";
 /// The longest name that the API server gives an object, and more than any uid has.
 const MAX_NAME_BYTES: usize = 253;
 
@@ -111,7 +113,7 @@ impl ObservedPolicy {
             labels,
             annotations,
             finalizers,
-            overlong: managed_fields_bytes(managed_fields) > MAX_MANAGED_FIELDS_BYTES,
+            overlong: were_not_read(managed_fields) || managed_fields_bytes(managed_fields) > MAX_MANAGED_FIELDS_BYTES,
         };
         let foreign = foreign.bounded();
         let spec = policy.spec.unwrap_or_default();
@@ -158,6 +160,11 @@ impl ForeignMetadata {
             ..Self::default()
         }
     }
+}
+
+fn were_not_read(entries: &[ManagedFieldsEntry]) -> bool {
+    let mut types = entries.iter().filter_map(|entry| entry.fields_type.as_deref());
+    types.any(|fields_type| fields_type == FIELDS_NOT_READ)
 }
 
 fn managed_fields_bytes(entries: &[ManagedFieldsEntry]) -> usize {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::snapshot::{Snapshot, TierManifest};
 use crate::api::IsolationTier;
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
-use crate::controller::client::readable::Readable;
+use crate::controller::client::readable::{Readable, StandIn};
 use crate::controller::client::{ClientError, REQUEST_DEADLINE, build_client, within_deadline};
 
 /// A namespace without what decides nothing of it.
@@ -203,7 +203,7 @@ async fn list<K>(
     params: &ListParams,
 ) -> Result<Vec<K>, LiveError>
 where
-    K: kube::Resource + Clone + Debug + DeserializeOwned,
+    K: kube::Resource + Clone + Debug + DeserializeOwned + StandIn,
 {
     match within_deadline(api.list(params)).await {
         Ok(list) => Ok(list.items.into_iter().map(|item| item.0).collect()),

@@ -29,7 +29,7 @@ use crate::cli::input::ReadError;
 use crate::cli::input::live::{NamespaceMetadata, Scope, connect, read_cluster, runtime};
 use crate::cli::say;
 use crate::cli::stdout::{PrintError, print_to_reader};
-use crate::controller::client::readable::Readable;
+use crate::controller::client::readable::{Readable, StandIn};
 
 /// A cluster is read once in this time at most.
 const READ_AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -88,9 +88,14 @@ fn watch(client: &Client, scope: Scope<'_>, changed: &Arc<Notify>, watches: &mut
 /// Tells of every event, for ever. A watch that fails is opened again; meanwhile the cluster is read all the same.
 async fn tell<K>(api: Api<Readable<K>>, changed: Arc<Notify>)
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + StandIn + Send + 'static,
 {
-    let mut events = Box::pin(watcher(api, watcher::Config::default()).default_backoff());
+    // A page may be too large for our client, which would not ask for a smaller one.
+    let whole_lists = watcher::Config {
+        page_size: None,
+        ..watcher::Config::default()
+    };
+    let mut events = Box::pin(watcher(api, whole_lists).default_backoff());
     while let Some(event) = events.next().await {
         if event.is_ok() {
             changed.notify_one();

@@ -268,3 +268,25 @@ async fn a_server_that_is_busy_says_for_how_long() {
     );
     assert_eq!(status.details.unwrap().retry_after_seconds, 7);
 }
+
+#[tokio::test]
+async fn a_page_that_would_fill_the_memory_is_not_read_and_one_object_always_is() {
+    let large = "x".repeat(bounded_pages::MOST_PAGE_BYTES);
+    let list = format!(
+        r#"{{"apiVersion":"v1","kind":"NamespaceList","metadata":{{}},"items":[{{"metadata":{{"name":"a","annotations":{{"b":"{large}"}}}}}}]}}"#
+    );
+    let router = Router::new().fallback(move || async move { list });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = build_client(config(address), recorder().1, REQUEST_DEADLINE).unwrap();
+    let namespaces = Api::<Namespace>::all(client);
+    for (limit, is_read) in [(Some(500), false), (Some(2), false), (Some(1), true), (None, true)] {
+        let parameters = kube::api::ListParams {
+            limit,
+            ..kube::api::ListParams::default()
+        };
+        let listed = namespaces.list(&parameters).await;
+        assert_eq!(listed.is_ok(), is_read, "{limit:?}: {:?}", listed.err());
+    }
+}

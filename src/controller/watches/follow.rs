@@ -12,7 +12,7 @@ use super::Watches;
 use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
 use super::list_watch::{Broken, ListWatch, Selection, Step};
 use crate::controller::cache::Watched;
-use crate::controller::client::readable::Readable;
+use crate::controller::client::readable::{Readable, StandIn};
 use crate::controller::error::{describe_definition_error, describe_watch_error, wait_asked_for};
 
 /// A watch that failed twice is opened again after this, doubled with each further failure in a row.
@@ -29,7 +29,7 @@ impl Watches {
         watched: Watched,
         mut handle: impl FnMut(Event<K>),
     ) where
-        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource + Clone + Debug + DeserializeOwned + StandIn + Send + 'static,
     {
         let mut failures = 0_u32;
         let mut resource = ListWatch::new(api, selection);

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use crate::controller::client::within_deadline;
 
+use super::page_size::PageSize;
+
 /// After this the API server ends a watch, as it was asked to: one that is still open well after that is dead, and
 /// nothing else would tell. Bookmarks would come once a minute, where they come at all.
 pub(super) const WATCH_DURATION: Duration = Duration::from_secs(60);
 /// How much later or earlier than asked for the end may come.
 const TOLERANCE: Duration = Duration::from_secs(5);
-/// Objects in one answer to a list.
-pub(super) const PAGE: u32 = 500;
 
 /// Which objects of the resource.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +84,8 @@ struct Page<K> {
     continues: Option<String>,
     version: Option<String>,
     is_first: bool,
+    /// Of the next page.
+    size: PageSize,
 }
 
 struct Watch<K> {
@@ -144,8 +146,8 @@ where
     let parameters = ListParams {
         label_selector: selection.labels.clone(),
         field_selector: selection.fields.clone(),
-        limit: Some(PAGE),
-        continue_token: page.continues,
+        limit: Some(page.size.objects()),
+        continue_token: page.continues.clone(),
         ..ListParams::default()
     };
     match within_deadline(api.list(&parameters)).await {
@@ -155,10 +157,14 @@ where
                 continues: list.metadata.continue_.filter(|token| !token.is_empty()),
                 version: list.metadata.resource_version.filter(|version| !version.is_empty()),
                 is_first: false,
+                size: page.size.after_a_page(),
             };
             (None, State::Listing(page))
         }
-        Err(error) => (Some(Err(Broken::List(error))), State::Unlisted),
+        Err(error) => match page.size.smaller(&error) {
+            Some(size) => (None, State::Listing(Page { size, ..page })),
+            None => (Some(Err(Broken::List(error))), State::Unlisted),
+        },
     }
 }
 
@@ -247,6 +253,7 @@ impl<K> Page<K> {
             continues: None,
             version: None,
             is_first: true,
+            size: PageSize::usual(),
         }
     }
 }

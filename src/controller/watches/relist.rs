@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, ListParams};
 
 use super::Watches;
-use super::list_watch::PAGE;
+use super::page_size::PageSize;
 use crate::controller::cache::OlderThanTheWatch;
 use crate::controller::cache::Watched;
 use crate::controller::client::readable::Readable;
@@ -58,12 +58,20 @@ impl Watches {
     async fn relist(&self) -> Result<BTreeSet<String>, RelistError> {
         let api = Api::<Readable<NetworkPolicy>>::all(self.client.clone());
         let mut concerned = BTreeSet::new();
-        let mut parameters = ListParams::default().limit(PAGE);
+        let (mut parameters, mut size) = (ListParams::default(), PageSize::usual());
         self.cache.policies_relist_begins();
         let foreign = self.cache.foreign_policies();
         foreign.relist_begins();
         loop {
-            let list = within_deadline(api.list(&parameters)).await?;
+            parameters.limit = Some(size.objects());
+            let list = match within_deadline(api.list(&parameters)).await {
+                Ok(list) => list,
+                Err(error) => {
+                    size = size.smaller(&error).ok_or(error)?;
+                    continue;
+                }
+            };
+            size = size.after_a_page();
             let page: Vec<_> = list.items.into_iter().map(|Readable(policy)| policy).collect();
             let version = list.metadata.resource_version.unwrap_or_default();
             foreign.relisted(&version, &page);
