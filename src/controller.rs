@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod boot_clock;
 mod brake;
 mod cache;
 pub mod client;

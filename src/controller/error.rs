@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use super::cache::Watched;
-use super::watches::Broken;
 use crate::api::names::LEASE;
 use crate::policy::record::Failure;
 use crate::policy::words;
@@ -86,39 +84,8 @@ fn is_denied_by_admission(message: &str) -> bool {
     denied && (message.contains("admission webhook") || message.contains("ValidatingAdmissionPolicy"))
 }
 
-/// A broken watch for people: the API server's message, not the whole Status.
-pub(super) fn describe_watch_error(watched: Watched, broken: &Broken) -> String {
-    let what = watched.label();
-    let (doing, cause) = match broken {
-        Broken::List(cause) => ("list", cause),
-        Broken::Open(cause) => ("start watching", cause),
-        Broken::Watch(cause) => ("go on watching", cause),
-        Broken::Ended(status) => return format!("{what}: the watch ended: {}", status.message),
-        Broken::EndedEarly => return format!("{what}: the watch ended before its time; it is opened again"),
-        Broken::Silent => return format!("{what}: the watch is silent and does not end; it is opened again"),
-        Broken::WithoutVersion => return format!("{what}: an answer without a resource version; all are listed again"),
-    };
-    match cause {
-        kube::Error::Api(status) if status.code == 404 && watched == Watched::Tiers => String::from(
-            "the CustomResourceDefinition isolationtiers.cofferdam.dev is not installed; apply it: cofferdam crd | kubectl apply --server-side -f -",
-        ),
-        kube::Error::Api(status) => format!("cannot {doing} {what}: {}", status.message),
-        cause => format!("cannot {doing} {what}: {}", chain(cause)),
-    }
-}
-
-/// How long the API server asks us to wait before we ask again.
-pub(super) fn wait_asked_for(broken: &Broken) -> Option<Duration> {
-    match broken {
-        Broken::List(kube::Error::Api(status)) | Broken::Open(kube::Error::Api(status)) | Broken::Ended(status) => {
-            retry_after(status)
-        }
-        _ => None,
-    }
-}
-
 /// What `Retry-After` said, bounded: a server that asks for an hour would leave everything open for an hour.
-fn retry_after(status: &Status) -> Option<Duration> {
+pub(super) fn retry_after(status: &Status) -> Option<Duration> {
     let seconds = status.details.as_ref()?.retry_after_seconds;
     (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LONGEST_RETRY_AFTER))
 }

@@ -2,7 +2,6 @@
 //! [`super::client`] is what holds everybody to it.
 
 mod campaign;
-mod clock;
 mod election;
 mod identity;
 mod lease;
@@ -16,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::campaign::Campaign;
-pub use self::clock::Moment;
 use self::election::Election;
 pub use self::identity::own_identity;
 pub use self::settings::{LeaseSettings, LeaseSettingsError};

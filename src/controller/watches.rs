@@ -1,5 +1,6 @@
 //! Watches into caches, and what changed into the queue. Every watch decodes what it needs and drops the rest.
 
+mod broken;
 mod definition;
 mod follow;
 mod list_watch;
@@ -21,7 +22,6 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 
 use self::definition::definition_ends;
-pub(super) use self::list_watch::Broken;
 use self::list_watch::Selection;
 use super::cache::{Cache, EndpointSlices, FactSources, NamespaceNews, Watched};
 use super::client::readable::Readable;

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::brake::Held;
-use super::tally::{MAX_PROBLEMS, TierTally};
+use super::tally::{MAX_PROBLEMS, TierTally, bounded};
 use super::{ParsedTier, RankedTier, TierIdentity, Unresolved, words};
 use crate::api::{IsolationTierStatus, NamespaceCounts, NamespaceProblem};
 
@@ -284,14 +284,6 @@ fn unresolved(ranked: &RankedTier) -> Vec<(&'static str, String)> {
 /// `metadata/v1` times have whole seconds; a fraction would be a difference to what the server gives back.
 fn to_the_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-/// A condition message has at most 32,768 characters; far fewer are read, of a problem too.
-pub(super) fn bounded(message: String) -> String {
-    match message.char_indices().nth(1024) {
-        Some((end, _)) => format!("{}...", &message[..end]),
-        None => message,
-    }
 }
 
 #[cfg(test)]

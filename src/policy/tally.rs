@@ -9,7 +9,6 @@ use k8s_openapi::jiff::Timestamp;
 use super::assign::{Governor, assign};
 use super::brake::Held;
 use super::plan::ChangeCounts;
-use super::status::bounded;
 use super::widening::{PoliciesBySeverity, Severity, WideningSummary};
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
 use crate::api::{ForeignPolicies, NamespaceCounts, NamespaceProblem};
@@ -277,6 +276,14 @@ fn governs(record: Option<&NamespaceRecord>, ranked: &RankedTier) -> bool {
     let identity = ranked.tier.identity();
     let governor = record.and_then(|record| record.governor.as_ref());
     governor.is_some_and(|governor| governor.uid == identity.uid && governor.generation == identity.generation)
+}
+
+/// A condition message has at most 32,768 characters; far fewer are read, of a problem too.
+pub(super) fn bounded(message: String) -> String {
+    match message.char_indices().nth(1024) {
+        Some((end, _)) => format!("{}...", &message[..end]),
+        None => message,
+    }
 }
 
 #[cfg(test)]

@@ -199,7 +199,7 @@ async fn a_write_goes_through_while_the_gate_is_open_and_not_after() {
     let gate = WriteGate::opened_by_a_claim(Duration::from_secs(1));
     let client = build_writing_client(config(serve().await), "me", recorder().1, REQUEST_DEADLINE, &gate).unwrap();
     assert!(is_refused(&client.request_text(a_write()).await.unwrap_err()));
-    gate.open_until(super::super::leader::Moment::now().after(Duration::from_secs(60)));
+    gate.open_until(crate::controller::boot_clock::Moment::now().after(Duration::from_secs(60)));
     assert_eq!(client.request_text(a_write()).await.unwrap(), NAMESPACE);
     let agent = client
         .request_text(Request::get("/agent").body(Vec::new()).unwrap())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::controller::leader::Moment;
+use crate::controller::boot_clock::Moment;
 
 /// Open while this replica leads. Clones are one gate.
 ///

@@ -8,10 +8,10 @@ use kube::api::PostParams;
 use tokio::sync::watch;
 
 use super::Candidacy;
-use super::clock::Moment;
 use super::election::{Election, LeaseRecord, Step};
 use super::lease::{acquired, created, record_of, released, renewed};
 use crate::api::names::{FIELD_MANAGER, LEASE};
+use crate::controller::boot_clock::Moment;
 use crate::controller::client::WriteGate;
 use crate::controller::error::describe_lease_error;
 

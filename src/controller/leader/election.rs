@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use super::clock::Moment;
 use super::settings::LeaseSettings;
+use crate::controller::boot_clock::Moment;
 
 /// The lease as the API server stores it, as far as it decides.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -13,7 +13,7 @@ use super::definition::{definition_ends, ending_tier, may_tell_of_an_end};
 use super::list_watch::{Broken, ListWatch, Selection, Step};
 use crate::controller::cache::Watched;
 use crate::controller::client::readable::{Readable, StandIn};
-use crate::controller::error::{describe_definition_error, describe_watch_error, wait_asked_for};
+use crate::controller::error::describe_definition_error;
 
 /// A watch that failed twice is opened again after this, doubled with each further failure in a row.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
@@ -55,7 +55,7 @@ impl Watches {
                 Err(broken) => {
                     failures = failures.saturating_add(1);
                     self.fails(watched, failures, &broken);
-                    tokio::time::sleep(reopen_after(failures, wait_asked_for(&broken))).await;
+                    tokio::time::sleep(reopen_after(failures, broken.wait_asked_for())).await;
                 }
             }
         }
@@ -71,7 +71,7 @@ impl Watches {
     }
 
     fn fails(&self, watched: Watched, failures: u32, broken: &Broken) {
-        let description = describe_watch_error(watched, broken);
+        let description = broken.describe(watched);
         if failures.is_power_of_two() {
             tracing::warn!(watch = watched.label(), failures, "{description}");
         }

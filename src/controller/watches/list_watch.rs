@@ -47,7 +47,7 @@ pub(super) enum Step<K> {
 
 /// What went wrong. The next step goes on from where it was, or lists anew where that cannot be.
 #[derive(Debug)]
-pub(in crate::controller) enum Broken {
+pub(super) enum Broken {
     /// A list failed.
     List(kube::Error),
     /// A watch could not be opened.
