@@ -14,4 +14,4 @@ pub use allowance::{Allowance, IpBlock, Peer, Port, PortNumberOrName, Preset, Pr
 pub use crd::crd;
 pub use isolation_tier::{DeletionPolicy, Direction, ForeignPolicies, IsolationTier, IsolationTierSpec, Mode};
 pub use label_selector::{LabelSelector, LabelSelectorRequirement, SelectorOperator};
-pub use status::{IsolationTierStatus, NamespaceCounts, NamespaceProblem, RecentReleases};
+pub use status::{ConfirmedReleases, IsolationTierStatus, NamespaceCounts, NamespaceProblem, RecentReleases};

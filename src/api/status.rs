@@ -1,5 +1,6 @@
 //! What the controller reports on a tier. Follows kstatus, so that GitOps tools read it right.
 
+use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,8 @@ pub struct IsolationTierStatus {
     /// ```
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<NamespaceProblem>,
-    /// How many namespaces this tier left open of late. It counts towards `--max-unprotected` until it is ten minutes old,
-    /// also for a controller that starts anew.
+    /// How many namespaces this tier left open of late, and what of a confirmed list is still to be done. It counts towards
+    /// `--max-unprotected` until it is ten minutes old, also for a controller that starts anew.
     ///
     /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,10 +113,35 @@ pub struct RecentReleases {
     ///
     /// Example: `3`
     pub egress: i64,
-    /// When the last of them was released.
+    /// When this was last written.
     ///
     /// Example: `2026-11-25T18:20:00Z`
     pub latest_time: Time,
+    /// What the annotation `cofferdam.dev/confirm` confirmed and is still to be done, so that a controller that starts anew
+    /// goes on with that list and no other.
+    ///
+    /// Example: `{digest: 5f2d0c8be61c7a90, remaining: ""}`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<ConfirmedReleases>,
+}
+
+/// A list of releases that was confirmed.
+///
+/// Example: `{digest: 5f2d0c8be61c7a90, remaining: ""}`
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfirmedReleases {
+    /// What the annotation said.
+    ///
+    /// Example: `5f2d0c8be61c7a90`
+    #[schemars(length(max = 63))]
+    pub digest: String,
+    /// Eight bytes for each release that is still to be done, in base64; empty once all are.
+    ///
+    /// Example: `""`
+    // Without `format: byte`: the API server refuses the empty string as that.
+    #[schemars(with = "String", length(max = 262_144))]
+    pub remaining: ByteString,
 }
 
 /// One thing to look at, with its fix.

@@ -1,11 +1,14 @@
 //! The mass-change brake, where the workers ask it: one census and one decision at a time, so that two releases never
 //! take the last place in the window both.
 
+mod earlier;
 mod persisted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use self::persisted::Persisted;
 use super::cache::Cache;
@@ -16,7 +19,9 @@ use crate::policy::brake::{Brake, Census, Grant, Held, MaxUnprotected};
 use crate::policy::{Plan, PolicyName};
 
 /// What is held is looked at again after this: others may have gone, or turned out not to be wanted.
-pub(super) const HELD_LOOK: Duration = Duration::from_secs(5);
+const HELD_LOOK: Duration = Duration::from_secs(5);
+/// As long as it is not known what earlier processes let go, which takes one answer of the API server.
+const EARLY_LOOK: Duration = Duration::from_millis(100);
 /// Everything is counted anew after this, whatever is known to have changed.
 const CENSUS_FRESH: Duration = Duration::from_secs(10);
 /// What is held is found out anew after this: it is reported once a second.
@@ -29,13 +34,12 @@ pub(super) struct ReleaseBrake {
     began: Instant,
     state: Mutex<State>,
     persisted: Persisted,
+    /// Whether it is known what earlier processes let go. Before that nothing goes.
+    learned: watch::Sender<bool>,
 }
 
 struct State {
     brake: Brake,
-    /// Whether it is known what earlier processes let go. That is read when the first worker asks: a process that only
-    /// stands by would read it too early.
-    inherited: bool,
     judged: Judged,
 }
 
@@ -52,8 +56,8 @@ struct Judged {
 #[derive(Default)]
 pub(super) struct Ruling {
     pub(super) grants: Vec<Grant>,
-    /// Whether something has to stay that the plan would have removed.
-    pub(super) holds: bool,
+    /// When to look again, where something has to stay that the plan would have removed.
+    pub(super) look_again: Option<Duration>,
 }
 
 impl ReleaseBrake {
@@ -64,10 +68,10 @@ impl ReleaseBrake {
             began: Instant::now(),
             state: Mutex::new(State {
                 brake: Brake::new(limit),
-                inherited: false,
                 judged: Judged::default(),
             }),
             persisted: Persisted::default(),
+            learned: watch::Sender::new(false),
         }
     }
 
@@ -77,17 +81,15 @@ impl ReleaseBrake {
         if wanted.is_empty() {
             return Ruling::default();
         }
-        let (mut state, now) = (self.state(), self.began.elapsed());
-        let State {
-            brake,
-            inherited,
-            judged,
-        } = &mut *state;
-        if !*inherited {
-            *inherited = true;
-            judged.listed_at = None;
-            brake.inherit(self.found_at_the_start(now));
+        if !self.has_learned() {
+            plan.brake(&wanted.iter().map(|release| release.direction).collect());
+            return Ruling {
+                grants: Vec::new(),
+                look_again: Some(EARLY_LOOK),
+            };
         }
+        let (mut state, now) = (self.state(), self.began.elapsed());
+        let State { brake, judged } = &mut *state;
         self.count(brake, judged);
         let namespace = &visit.view.namespace.name;
         // This worker's look at it may be newer than the census.
@@ -98,7 +100,7 @@ impl ReleaseBrake {
         let held: BTreeSet<Direction> = held.map(|release| release.direction).collect();
         plan.brake(&held);
         Ruling {
-            holds: !held.is_empty(),
+            look_again: (!held.is_empty()).then_some(HELD_LOOK),
             grants,
         }
     }
@@ -128,7 +130,7 @@ impl ReleaseBrake {
             return;
         };
         let mut state = self.state();
-        let State { brake, judged, .. } = &mut *state;
+        let State { brake, judged } = &mut *state;
         let wanted = judged.census.wanted_in(&release.namespace);
         let left: Vec<_> = wanted
             .filter(|release| !made.contains(&release.policy_uid))
@@ -138,10 +140,14 @@ impl ReleaseBrake {
         brake.narrow(&judged.census, &release.namespace);
     }
 
-    /// What waits, by the uid of the tier.
+    /// What waits, by the uid of the tier; nothing before it is known what earlier processes were told: a confirmation of
+    /// theirs would be taken for a new one.
     pub(super) fn held(&self) -> BTreeMap<Arc<str>, Held> {
+        if !self.has_learned() {
+            return BTreeMap::new();
+        }
         let mut state = self.state();
-        let State { brake, judged, .. } = &mut *state;
+        let State { brake, judged } = &mut *state;
         self.count(brake, judged);
         let fresh = judged.listed_at.is_some_and(|at| at.elapsed() < LISTS_FRESH);
         if !fresh {

@@ -33,23 +33,27 @@ pub(super) async fn plan_from_consistent_read(
     if namespace.uid != view.namespace.uid {
         return Ok(None);
     }
-    let tiers = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-    let tiers = within_deadline(tiers.list(&ListParams::default()))
-        .await?
-        .items
-        .into_iter()
-        .map(|Readable(tier)| {
-            ParsedTier::parse(
-                &tier.metadata,
-                tier.data.get("spec").unwrap_or(&serde_json::Value::Null),
-            )
-        });
+    let tiers = list_tiers(client).await?;
+    let tiers = tiers.iter().map(|tier| {
+        let spec = tier.data.get("spec").unwrap_or(&serde_json::Value::Null);
+        ParsedTier::parse(&tier.metadata, spec)
+    });
     let world = World::new(tiers, view.world.facts().clone(), view.world.exemptions().clone());
     let after = within_deadline(namespaces.get_opt(name)).await?;
     if after.and_then(|Readable(after)| after.resource_version()) != version {
         return Ok(None);
     }
     Ok(Some(plan(&world, &namespace, &view.observed, record)))
+}
+
+/// Every tier as it stands now: without a resource version, so that it is read from etcd.
+///
+/// # Errors
+/// What the API server or the connection says.
+pub(super) async fn list_tiers(client: &Client) -> Result<Vec<DynamicObject>, kube::Error> {
+    let tiers = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
+    let list = within_deadline(tiers.list(&ListParams::default())).await?;
+    Ok(list.items.into_iter().map(|Readable(tier)| tier).collect())
 }
 
 #[cfg(test)]

@@ -142,6 +142,8 @@ impl Parts {
         // What a standby was told of has been due all the while.
         self.pulse.beat();
         self.metrics.leads();
+        let learning = Arc::clone(&self.brake).learn_of_earlier_processes(self.client.clone());
+        tasks.spawn("the reading of earlier releases", learning);
         let reporting = Arc::clone(&self.reporter).run(self.tier_writer(), self.events.clone());
         tasks.spawn("the report on tiers", reporting);
         tasks.spawn("the audit of what widens", self.widening_audit().run());

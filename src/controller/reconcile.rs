@@ -8,7 +8,7 @@ use kube::Client;
 
 use super::apply::Writer;
 use super::audit::Audit;
-use super::brake::{HELD_LOOK, ReleaseBrake, Ruling};
+use super::brake::{ReleaseBrake, Ruling};
 use super::cache::Cache;
 use super::consistent_read::plan_from_consistent_read;
 use super::error::WriteError;
@@ -100,8 +100,8 @@ impl Reconciler {
             .apply(&self.cache, &view.namespace, &plan, second_look.holds_until);
         let outcome = second_look.in_outcome(writes.await);
         self.brake.made(&ruling, &plan, &outcome.committed);
-        if ruling.holds {
-            ticket.look_again(Class::Change, Instant::now() + HELD_LOOK);
+        if let Some(wait) = ruling.look_again {
+            ticket.look_again(Class::Change, Instant::now() + wait);
         }
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
         self.remember(&visit, &plan, &outcome, &ticket);

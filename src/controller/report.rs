@@ -68,6 +68,8 @@ impl Reporter {
 
     /// Writes statuses when something changed, for ever.
     pub(super) async fn run(self: Arc<Self>, tiers: TierWriter, events: Events) {
+        // What is held, and what was confirmed already, is not known before.
+        self.brake.learned().await;
         let mut next_look = None;
         loop {
             match next_look {
@@ -78,6 +80,11 @@ impl Reporter {
                 self.look();
             }
             next_look = self.report(&tiers, &events).await;
+            // After the report: that is what reads the annotations.
+            if let Err(failure) = self.brake.tend(&tiers).await {
+                tracing::warn!(reason = failure.reason, "{}", failure.message);
+                self.look();
+            }
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
     }

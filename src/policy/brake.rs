@@ -12,18 +12,22 @@
 //! **Bound.** Within any window at most the limit is opened without a confirmation.
 
 mod census;
+mod confirmation;
+mod held;
+mod inherited;
 mod max_unprotected;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 pub use self::census::{Census, could_release, stands, stays_isolated};
+use self::confirmation::{Confirmed, digest_of};
+pub use self::confirmation::{Fingerprint, Rest};
+pub use self::held::Held;
+pub use self::inherited::Inherited;
 pub use self::max_unprotected::MaxUnprotected;
 use crate::api::Direction;
-use crate::api::names::CONFIRM_ANNOTATION;
 
 /// For how long a release counts.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -39,17 +43,6 @@ pub struct Release {
     pub policy_uid: Box<str>,
     /// The uid of the tier that it is reported on and confirmed at.
     pub tier_uid: Arc<str>,
-}
-
-/// The releases of one tier that wait.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Held {
-    /// What has to be written to the tier's annotation `cofferdam.dev/confirm` to let exactly these go.
-    pub digest: String,
-    /// Which.
-    pub releases: BTreeSet<Release>,
-    /// How many the limit lets pass at present, in the direction that has the smaller one.
-    pub limit: u64,
 }
 
 /// A release that may go now, and what is known of its place in the window.
@@ -70,6 +63,8 @@ pub struct Brake {
     /// What earlier processes let go, as far as it is known.
     inherited: Vec<Inherited>,
     confirmed: BTreeMap<Arc<str>, Confirmed>,
+    /// What was confirmed to earlier processes, where no census has shown the annotation yet, by the uid of the tier.
+    legacies: BTreeMap<Arc<str>, Rest>,
     /// Before this nothing of what was let go is over.
     over_at: Duration,
 }
@@ -80,27 +75,6 @@ struct Recent {
     tier_uid: Arc<str>,
 }
 
-/// Releases of an earlier process, without their names.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Inherited {
-    /// The tier that they were reported on.
-    pub tier_uid: Arc<str>,
-    /// What was opened.
-    pub direction: Direction,
-    /// In how many namespaces.
-    pub namespaces: u64,
-    /// When they count no more.
-    pub until: Duration,
-}
-
-/// A list that somebody said is meant.
-#[derive(Clone, Debug)]
-struct Confirmed {
-    digest: Arc<str>,
-    /// What of it is still to be done.
-    releases: BTreeSet<Release>,
-}
-
 impl Brake {
     /// Nothing was let go yet.
     pub fn new(limit: MaxUnprotected) -> Self {
@@ -109,14 +83,9 @@ impl Brake {
             recent: BTreeMap::new(),
             inherited: Vec::new(),
             confirmed: BTreeMap::new(),
+            legacies: BTreeMap::new(),
             over_at: Duration::ZERO,
         }
-    }
-
-    /// What earlier processes let go counts as if this one had.
-    pub fn inherit(&mut self, inherited: impl IntoIterator<Item = Inherited>) {
-        self.inherited.extend(inherited);
-        self.over_at = Duration::ZERO;
     }
 
     /// Which releases of `namespace` may go, among all that are wanted. Those count from now on.
@@ -174,31 +143,15 @@ impl Brake {
             let directions: BTreeSet<_> = releases.iter().map(|release| release.direction).collect();
             let limits = directions.into_iter().map(|direction| self.limit_of(census, direction));
             let limit = limits.min().unwrap_or_default();
-            let digest = digest_of(tier, &releases);
-            (
-                Arc::clone(tier),
-                Held {
-                    digest,
-                    releases,
-                    limit,
-                },
-            )
+            let held = Held {
+                digest: self.digest_for(tier, &releases),
+                releases,
+                limit,
+                unreadable: self.unreadable(),
+            };
+            (Arc::clone(tier), held)
         })
         .collect()
-    }
-
-    /// How many namespaces `tier` opened in each direction within the window, earlier processes included: what a later
-    /// process has to inherit.
-    pub fn recent_of(&self, tier: &str) -> BTreeMap<Direction, u64> {
-        let mut counts = BTreeMap::new();
-        for ((_, direction), _) in self.recent.iter().filter(|(_, recent)| *recent.tier_uid == *tier) {
-            *counts.entry(*direction).or_default() += 1;
-        }
-        for inherited in self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier) {
-            let count = counts.entry(inherited.direction).or_default();
-            *count = u64::saturating_add(*count, inherited.namespaces);
-        }
-        counts
     }
 
     /// What a namespace does not want any more, though it was confirmed, takes another confirmation at another time.
@@ -227,21 +180,33 @@ impl Brake {
     /// A digest confirms the list that it was made of. What of that list is not wanted any more is not confirmed for a
     /// later time.
     fn read_confirmations(&mut self, census: &Census) {
-        self.confirmed
-            .retain(|tier, confirmed| census.confirmations.get(tier) == Some(&confirmed.digest));
+        self.take_up_legacies(census);
         for confirmed in self.confirmed.values_mut() {
             confirmed.releases.retain(|release| census.wants(release));
         }
+        let mut read = BTreeMap::new();
         for (tier, digest) in &census.confirmations {
-            if self.confirmed.contains_key(tier) {
+            let earlier = self.confirmed.get(tier);
+            if let Some(earlier) = earlier.filter(|earlier| earlier.digest == *digest) {
+                read.insert(Arc::clone(tier), earlier.clone());
                 continue;
             }
-            let releases = self.held_of(census, tier);
-            if !releases.is_empty() && digest_of(tier, &releases) == **digest {
+            let mut releases = self.held_of(census, tier);
+            if !releases.is_empty() && self.digest_for(tier, &releases) == **digest {
+                // That digest was made with the earlier one, so what is left of that list is meant too.
+                releases.extend(earlier.into_iter().flat_map(|earlier| earlier.releases.iter().cloned()));
                 let digest = Arc::clone(digest);
-                self.confirmed.insert(Arc::clone(tier), Confirmed { digest, releases });
+                read.insert(Arc::clone(tier), Confirmed { digest, releases });
             }
         }
+        self.confirmed = read;
+    }
+
+    /// A list that comes back after it was confirmed gets another digest: the one that stands in the annotation would
+    /// confirm nothing, and to write it again would change nothing.
+    fn digest_for(&self, tier: &str, releases: &BTreeSet<Release>) -> String {
+        let earlier = self.confirmed.get(tier).map(|confirmed| &*confirmed.digest);
+        digest_of(tier, releases, earlier)
     }
 
     fn held_of(&self, census: &Census, tier: &str) -> BTreeSet<Release> {
@@ -336,46 +301,10 @@ impl Release {
 }
 
 impl Grant {
-    /// The tier that it came from and since when it counts; `None` where it was confirmed.
-    pub fn takes_a_place(&self) -> Option<(&Arc<str>, Duration)> {
-        Some((&self.release.tier_uid, self.at?))
+    /// Since when it counts; `None` where it was confirmed.
+    pub fn takes_a_place(&self) -> Option<Duration> {
+        self.at
     }
-}
-
-impl Held {
-    /// What waits, why, and how to say that it is meant. `tier` is the name of the tier.
-    pub fn in_words(&self, tier: &str) -> String {
-        let namespaces: BTreeSet<_> = self.releases.iter().map(|release| release.namespace.as_str()).collect();
-        let examples: Vec<_> = namespaces.iter().take(3).copied().collect();
-        let more = if namespaces.len() > examples.len() { ", ..." } else { "" };
-        format!(
-            "{} would lose isolation ({}{more}), and at most {} may within {} minutes: their policies stay, and are not healed. \
-             If it is a mistake, put the tier or the labels right; if it is meant: kubectl annotate isolationtier {tier} \
-             {CONFIRM_ANNOTATION}={} --overwrite",
-            count_of_namespaces(namespaces.len()),
-            examples.join(", "),
-            self.limit,
-            WINDOW.as_secs() / 60,
-            self.digest,
-        )
-    }
-}
-
-fn count_of_namespaces(count: usize) -> String {
-    format!("{count} namespace{}", if count == 1 { "" } else { "s" })
-}
-
-/// The digest of one tier's list: of the policies that would be deleted, so that it holds for no other occasion.
-fn digest_of(tier_uid: &str, releases: &BTreeSet<Release>) -> String {
-    let mut hash = Sha256::new();
-    hash.update(tier_uid);
-    for release in releases {
-        let Release {
-            namespace, policy_uid, ..
-        } = release;
-        hash.update(format!("\n{namespace} {} {policy_uid}", release.direction.as_str()));
-    }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! The mass-change brake: no mistake opens many namespaces, and nothing that is meant takes more than a confirmation.
 
+mod takeover;
+
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use kube::Client;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::json;
 
-use cofferdam::api::{Direction, IsolationTierStatus};
+use cofferdam::api::{Direction, IsolationTier, IsolationTierStatus};
 
 use crate::harness::eventually::PATIENCE;
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_tiers::{
     apply_tier, condition, eventually_ready, eventually_status, mark, selecting, set_labels,
 };
-use crate::harness::{ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
+use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
 
 const NAMESPACES: usize = 500;
 /// What ten percent of them are.
@@ -71,10 +74,7 @@ impl Crowd {
 
     /// Runs the command that the condition's message ends with.
     fn confirm(&self, status: &IsolationTierStatus) {
-        let message = &condition(status, "Ready").unwrap().message;
-        let (_, command) = message.split_once("kubectl ").expect("a command");
-        let arguments: Vec<&str> = command.split(' ').collect();
-        self.control_plane.kubectl(&arguments).expect_success();
+        run_the_command_of(&self.control_plane, status);
     }
 
     /// The bases that the controller deleted since a [`mark`], by namespace and name.
@@ -108,16 +108,7 @@ impl Crowd {
     }
 
     async fn verdict(&self, released: &BTreeSet<(String, String)>) {
-        let mut observer = Observer::of(self.names.iter().cloned());
-        for (namespace, name) in released {
-            let direction = if name.ends_with("-ingress") {
-                Direction::Ingress
-            } else {
-                Direction::Egress
-            };
-            observer = observer.expect_release(namespace, direction);
-        }
-        observer.verdict(&self.control_plane).await;
+        verdict(&self.control_plane, &self.names, released).await;
     }
 
     fn held_releases(&self, tier: &str) -> Option<f64> {
@@ -125,6 +116,26 @@ impl Crowd {
             .metrics()
             .value("cofferdam_held_releases", &[("tier", tier)])
     }
+}
+
+fn run_the_command_of(control_plane: &ControlPlane, status: &IsolationTierStatus) {
+    let message = &condition(status, "Ready").unwrap().message;
+    let (_, command) = message.split_once("kubectl ").expect("a command");
+    let arguments: Vec<&str> = command.split(' ').collect();
+    control_plane.kubectl(&arguments).expect_success();
+}
+
+async fn verdict(control_plane: &ControlPlane, names: &[String], released: &BTreeSet<(String, String)>) {
+    let mut observer = Observer::of(names.iter().cloned());
+    for (namespace, name) in released {
+        let direction = if name.ends_with("-ingress") {
+            Direction::Ingress
+        } else {
+            Direction::Egress
+        };
+        observer = observer.expect_release(namespace, direction);
+    }
+    observer.verdict(control_plane).await;
 }
 
 fn both_directions(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<(String, String)> {
@@ -232,6 +243,39 @@ async fn a_crash_does_not_open_the_window_anew() {
     let released = crowd.released_since(start).await;
     assert!(released.len() <= 2 * LIMIT, "{} released", released.len());
     crowd.verdict(&released).await;
+}
+
+// It counted as if nothing had been released.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_no_controller_wrote_opened_the_window_anew() {
+    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+    let mut controller = Controller::start(&control_plane, &BRAKE).await;
+    let admin = control_plane.admin().await;
+    apply_tier(&admin, "floor", &selecting("forged", "mode: Enforce\n")).await;
+    let names = create_namespaces(&admin, "forged", &[("scenario", "forged")], 3).await;
+    let all = |status: &IsolationTierStatus| status.namespaces.is_some_and(|counts| counts.protected == 3);
+    eventually_status(&admin, "floor", "all are protected", all).await;
+    controller.signal_kill9();
+    let tiers: Api<IsolationTier> = Api::all(admin.clone());
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let forged = json!({"status": {"releases": {"ingress": -1, "egress": 0, "latestTime": now}}});
+    let stored = tiers
+        .patch_status("floor", &PatchParams::default(), &Patch::Merge(forged))
+        .await;
+    stored.expect("the schema takes it");
+
+    // One alone may always go.
+    controller = Controller::start(&control_plane, &BRAKE).await;
+    set_labels(&admin, &names[0], json!({"scenario": null})).await;
+    let told = "status.releases of IsolationTier floor does not tell";
+    let held = |status: &IsolationTierStatus| {
+        condition(status, "Ready").is_some_and(|ready| ready.reason == "Held" && ready.message.contains(told))
+    };
+    let status = eventually_status(&admin, "floor", "it says why it holds", held).await;
+    assert!(controller.log().contains("found -1"), "{}", controller.log());
+    run_the_command_of(&control_plane, &status);
+    eventually_ready(&admin, "floor").await;
+    verdict(&control_plane, &names, &both_directions(&names[..1])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

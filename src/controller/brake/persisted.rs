@@ -1,20 +1,21 @@
-//! What outlives the process: before a release is made, the status of its tier says that it is. A controller that starts
-//! counts what it finds there, so that no loop of crashes opens more than the limit.
+//! What outlives the process: before a release is made, the status of its tier says that it is, and what was confirmed. A
+//! controller that starts counts what it finds there, so that no loop of crashes opens more than the limit, and goes on with
+//! what was confirmed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::ReleaseBrake;
-use crate::api::{Direction, RecentReleases};
+use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::tier_writer::{Landed, TierWriter};
-use crate::policy::brake::{Grant, Inherited, WINDOW};
+use crate::policy::brake::{Brake, Grant, Rest};
 use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
 
@@ -22,13 +23,47 @@ use crate::policy::{TierIdentity, words};
 /// written is the latest.
 pub(super) type Persisted = Mutex<Writing>;
 
+/// The digest of a confirmation and how many of its releases are still to be done.
+type SizeOfRest = (Arc<str>, usize);
+
 #[derive(Debug, Default)]
 pub(super) struct Writing {
     /// Up to when each tier's status tells of the releases, by the tier's uid.
     until: BTreeMap<Arc<str>, Duration>,
+    /// What each tier's status tells of what was confirmed.
+    confirmed: BTreeMap<Arc<str>, SizeOfRest>,
+    /// Whose status has to be written although nothing is released.
+    owed: BTreeSet<Arc<str>>,
     /// What failed last, and when. Who waited for it need not try too: each would take as long, one after the other, and
     /// every worker might be among them.
     failed: Option<(Duration, Failure)>,
+}
+
+impl Writing {
+    /// This is what the status tells.
+    pub(super) fn knows(&mut self, tier_uid: &Arc<str>, rest: Option<SizeOfRest>) {
+        match rest {
+            Some(rest) => _ = self.confirmed.insert(Arc::clone(tier_uid), rest),
+            None => _ = self.confirmed.remove(tier_uid),
+        }
+    }
+
+    /// The status has to be written.
+    pub(super) fn owes(&mut self, tier_uid: &Arc<str>) {
+        self.owed.insert(Arc::clone(tier_uid));
+    }
+
+    fn tells_of(&self, grant: &Grant, brake: &Brake) -> bool {
+        let tier_uid = &grant.release.tier_uid;
+        match grant.takes_a_place() {
+            Some(granted_at) => self.until.get(tier_uid).is_some_and(|until| *until >= granted_at),
+            // Under one digest what was written holds all that is left.
+            None => {
+                let digest = |size: &SizeOfRest| Arc::clone(&size.0);
+                self.confirmed.get(tier_uid).map(digest) == brake.size_of_rest(tier_uid).as_ref().map(digest)
+            }
+        }
+    }
 }
 
 impl ReleaseBrake {
@@ -37,10 +72,10 @@ impl ReleaseBrake {
     /// # Errors
     /// When that could not be written; then they must not be made.
     pub(in crate::controller) async fn write_down(&self, tiers: &TierWriter, grants: &[Grant]) -> Result<(), Failure> {
-        for (tier_uid, granted_at) in grants.iter().filter_map(Grant::takes_a_place) {
+        for grant in grants {
             let waits_since = self.began.elapsed();
             let mut persisted = self.persisted.lock().await;
-            if persisted.until.get(tier_uid).is_some_and(|until| *until >= granted_at) {
+            if persisted.tells_of(grant, &self.state().brake) {
                 continue;
             }
             if let Some((at, failure)) = &persisted.failed
@@ -48,49 +83,80 @@ impl ReleaseBrake {
             {
                 return Err(failure.clone());
             }
-            // A tier that is gone by now has no status; what it released is not remembered beyond this process.
-            let Some(tier) = self.cache.tier_of_uid(tier_uid) else {
-                continue;
-            };
-            let now = self.began.elapsed();
-            let releases = releases_of(&self.state().brake.recent_of(tier_uid));
-            let written = tiers.write_status(&tier, json!({"releases": releases})).await;
-            match written.and_then(|landed| refuse_conflict(landed, &tier)) {
-                Ok(Landed::Yes) => _ = persisted.until.insert(Arc::clone(tier_uid), now),
-                Ok(_) => {}
-                Err(failure) => {
-                    persisted.failed = Some((self.began.elapsed(), failure.clone()));
-                    return Err(failure);
-                }
+            self.hand_on(&mut persisted);
+            let tier = self.cache.tier_of_uid(&grant.release.tier_uid).or_else(|| self.heir());
+            // Where there is no tier at all nobody can tell of it beyond this process.
+            if let Some(tier) = tier {
+                self.write(&mut persisted, tiers, &tier).await?;
             }
         }
         Ok(())
     }
 
-    /// What the statuses tell of earlier processes. `now` is of the brake's clock.
-    pub(super) fn found_at_the_start(&self, now: Duration) -> Vec<Inherited> {
-        let tiers = self.cache.tiers();
-        let found = tiers.iter().filter_map(|known| {
-            let releases = RecentReleases::deserialize(known.status.get("releases")?).ok()?;
-            let age = Timestamp::now().duration_since(releases.latest_time.0);
-            // A clock that was ahead makes it count for longer, but for no longer than from now on.
-            let age = Duration::try_from(age).unwrap_or_default();
-            let left = WINDOW.checked_sub(age).filter(|left| !left.is_zero())?;
-            let of = |(direction, namespaces): (Direction, i64)| Inherited {
-                tier_uid: Arc::clone(&known.parsed.identity().uid),
-                direction,
-                namespaces: u64::try_from(namespaces).unwrap_or_default(),
-                until: now + left,
-            };
-            Some(
-                [
-                    (Direction::Ingress, releases.ingress),
-                    (Direction::Egress, releases.egress),
-                ]
-                .map(of),
+    /// Writes down what was confirmed and what of that is still to be done, and has another tier tell what one released that
+    /// is gone since.
+    ///
+    /// # Errors
+    /// When that could not be written.
+    pub(in crate::controller) async fn tend(&self, tiers: &TierWriter) -> Result<(), Failure> {
+        let mut persisted = self.persisted.lock().await;
+        self.hand_on(&mut persisted);
+        for known in self.cache.tiers() {
+            let tier = known.parsed.identity();
+            let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
+            if differs || persisted.owed.contains(&tier.uid) {
+                self.write(&mut persisted, tiers, tier).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of a tier that is gone is told by another.
+    fn hand_on(&self, persisted: &mut Writing) {
+        let gone = |uid: &Arc<str>| self.cache.tier_of_uid(uid).is_none();
+        persisted.confirmed.retain(|uid, _| !gone(uid));
+        persisted.owed.retain(|uid| !gone(uid));
+        let mut state = self.state();
+        let orphans: Vec<_> = state.brake.tiers_of_late().into_iter().filter(gone).collect();
+        let Some(heir) = self.heir().filter(|_| !orphans.is_empty()) else {
+            return;
+        };
+        for orphan in orphans {
+            state.brake.hand_on(&orphan, &heir.uid);
+        }
+        persisted.owes(&heir.uid);
+    }
+
+    /// The first tier that stays.
+    fn heir(&self) -> Option<Arc<TierIdentity>> {
+        let tiers = self.cache.tiers().into_iter();
+        let mut identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
+        identities.find(|identity| !identity.terminating)
+    }
+
+    async fn write(&self, persisted: &mut Writing, tiers: &TierWriter, tier: &TierIdentity) -> Result<(), Failure> {
+        let now = self.began.elapsed();
+        let (releases, rest) = {
+            let state = self.state();
+            (
+                releases_of(&state.brake, &tier.uid),
+                state.brake.size_of_rest(&tier.uid),
             )
-        });
-        found.flatten().filter(|inherited| inherited.namespaces > 0).collect()
+        };
+        let written = tiers.write_status(tier, json!({"releases": releases})).await;
+        match written.and_then(|landed| refuse_conflict(landed, tier)) {
+            Ok(Landed::Yes) => {
+                persisted.until.insert(Arc::clone(&tier.uid), now);
+                persisted.owed.remove(&tier.uid);
+                persisted.knows(&tier.uid, rest);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                persisted.failed = Some((self.began.elapsed(), failure.clone()));
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -109,17 +175,31 @@ fn refuse_conflict(landed: Landed, tier: &TierIdentity) -> Result<Landed, Failur
     }
 }
 
-fn releases_of(counts: &BTreeMap<Direction, u64>) -> RecentReleases {
+pub(super) fn releases_of(brake: &Brake, tier_uid: &str) -> Value {
+    let counts = brake.recent_of(tier_uid);
     let count = |direction| {
         let count = counts.get(&direction).copied().unwrap_or_default();
         i64::try_from(count).unwrap_or(i64::MAX)
     };
-    RecentReleases {
+    let releases = RecentReleases {
         ingress: count(Direction::Ingress),
         egress: count(Direction::Egress),
         latest_time: Time(Timestamp::now()),
+        confirmed: None,
+    };
+    let mut releases = json!(releases);
+    // Named also where there is none: a merge patch keeps what it does not name.
+    releases["confirmed"] = json!(brake.rest_of(tier_uid).map(confirmed_releases));
+    releases
+}
+
+fn confirmed_releases(rest: Rest) -> ConfirmedReleases {
+    let fingerprints: Vec<_> = rest.fingerprints.into_iter().collect();
+    ConfirmedReleases {
+        digest: rest.digest.to_string(),
+        remaining: ByteString(fingerprints.concat()),
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,3 +1,5 @@
+mod restarts;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -233,25 +235,19 @@ fn what_was_not_tried_gives_its_place_back() {
     assert_eq!(all_ask(&mut brake, &mut census(9, [2]), seconds(3)), 0);
 }
 
-#[test]
-fn what_an_earlier_process_let_go_counts_until_it_is_over() {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(3));
-    brake.inherit([Inherited {
+/// What a process that starts anew knows of an earlier one.
+fn after_a_restart(brake: &Brake, limit: MaxUnprotected, now: Duration) -> Brake {
+    let mut anew = Brake::new(limit);
+    let recent = brake.recent_of("t");
+    anew.inherit(recent.into_iter().map(|(direction, namespaces)| Inherited {
         tier_uid: "t".into(),
-        direction: Direction::Ingress,
-        namespaces: 3,
-        until: seconds(60),
-    }]);
-    assert_eq!(all_ask(&mut brake, &mut census(9, [0]), seconds(1)), 1);
-    assert_eq!(
-        brake.recent_of("t"),
-        [(Direction::Ingress, 3), (Direction::Egress, 1)].into()
-    );
-    assert_eq!(all_ask(&mut brake, &mut census(9, [0]), seconds(60)), 2);
-    assert_eq!(
-        brake.recent_of("t"),
-        [(Direction::Ingress, 1), (Direction::Egress, 1)].into()
-    );
+        direction,
+        namespaces,
+        until: now + WINDOW,
+        unreadable: None,
+    }));
+    anew.inherit_confirmations(brake.rest_of("t").map(|rest| ("t".into(), rest)));
+    anew
 }
 
 #[test]
@@ -279,6 +275,8 @@ enum Step {
     Everything,
     Ask(usize),
     Confirm,
+    /// The process ends, and another goes on.
+    Restart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -288,6 +286,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Everything),
         8 => (0..40_usize).prop_map(Step::Ask),
         1 => Just(Step::Confirm),
+        1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -307,10 +306,15 @@ proptest! {
             brake.held(&census, now);
             match step {
                 Step::Wait(more) => now += seconds(more),
-                Step::Toggle(number) => if !wanted.remove(&number) { wanted.insert(number); },
+                Step::Toggle(number) => if wanted.remove(&number) {
+                    confirmed.retain(|release: &Release| release.namespace != format!("n{number:03}"));
+                } else {
+                    wanted.insert(number);
+                },
                 Step::Everything => wanted.extend(0..40),
+                Step::Restart => brake = after_a_restart(&brake, MaxUnprotected::Namespaces(limit), now),
                 Step::Confirm => if let Some(held) = brake.held(&census, now).remove("t") {
-                    confirmed = held.releases;
+                    confirmed.extend(held.releases);
                     confirmations.insert("t".into(), held.digest.as_str().into());
                 },
                 Step::Ask(number) => for grant in brake.admit(&census, &format!("n{number:03}"), now) {
@@ -318,6 +322,7 @@ proptest! {
                     if !confirmed.contains(&grant.release) {
                         opened.push((now, grant.release.key()));
                     }
+                    confirmed.remove(&grant.release);
                     wanted.remove(&number);
                 },
             }

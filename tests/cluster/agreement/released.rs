@@ -52,21 +52,20 @@ pub fn wrong_releases(seen: &Seen, events: &[Arc<AuditEvent>]) -> Vec<String> {
 }
 
 /// A namespace counts once, but once more after a restart, which does not know its name any more. What was confirmed does
-/// not count; here all of a tier is, or nothing.
+/// not count; here all of a tier is, or nothing. What a tier released that is gone, any other may tell of.
 fn possible<'log>(
     tier: &Value,
     seen: &Seen,
     deleted: impl Iterator<Item = &'log Deleted<'log>>,
 ) -> RangeInclusive<usize> {
-    if tier["metadata"]["annotations"][CONFIRM_ANNOTATION].is_string() {
-        return 0..=0;
-    }
+    let is_confirmed = tier["metadata"]["annotations"][CONFIRM_ANNOTATION].is_string();
     let is_live = |owner: &str| seen.tiers.iter().any(|tier| uid(tier) == owner);
     let since = Timestamp::now() - SURELY_COUNTS;
     let mut of_late = BTreeSet::new();
     let mut at_most = 0;
     for deleted in deleted {
         match deleted.owner.as_deref() {
+            Some(owner) if owner == uid(tier) && is_confirmed => {}
             Some(owner) if owner == uid(tier) => {
                 at_most += 1;
                 if deleted.at >= since {
@@ -74,7 +73,6 @@ fn possible<'log>(
                 }
             }
             Some(owner) if is_live(owner) => {}
-            // The tier is gone: it is reported on whichever governed the namespace.
             _ => at_most += 1,
         }
     }

@@ -1,6 +1,9 @@
 //! What happens in a plan beside the fault. Each is a state to begin with and one change of it; the writes that the change
 //! brings about are counted by [`super::reference`], which holds this file to its numbers.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use cofferdam::api::IsolationTierStatus;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
@@ -102,7 +105,7 @@ impl Workload {
     ];
 
     /// Those that came after plans had numbers.
-    pub const LATER: [Self; 2] = [Self::Remove, Self::RemoveToNext];
+    pub const LATER: [Self; 3] = [Self::Remove, Self::RemoveToNext, Self::Confirm];
 
     /// How many policies its change makes the controller write.
     pub const fn writes(self) -> usize {
@@ -238,12 +241,24 @@ async fn delete_strict(stage: &Stage) {
         .expect("a tier that stands");
 }
 
-async fn confirm_what_is_held(stage: &Stage) {
+async fn confirm_what_is_held(stage: &mut Stage) {
     let both = |status: &IsolationTierStatus| {
         let ready = condition(status, "Ready").filter(|ready| ready.reason == "Held");
         ready.is_some_and(|ready| GOVERNED.iter().all(|namespace| ready.message.contains(namespace)))
     };
-    let status = eventually_status(&stage.admin, "strict", "both are held", both).await;
+    let admin = stage.admin.clone();
+    let status = eventually_status(&admin, "strict", "both are held", both);
+    let mut status = pin!(status);
+    let status = loop {
+        // The crash may be at the status that is waited for.
+        match tokio::time::timeout(Duration::from_millis(100), status.as_mut()).await {
+            Ok(status) => break status,
+            Err(_) => stage
+                .bring_to_life()
+                .await
+                .expect("a controller that does not end by itself"),
+        }
+    };
     let message = &condition(&status, "Ready").expect("a condition that was found").message;
     let (_, rest) = message
         .split_once("cofferdam.dev/confirm=")

@@ -17,13 +17,12 @@ pub const RENEW_DEADLINE: Duration = Duration::from_secs(2);
 /// See [`LEASE`].
 pub const RETRY_PERIOD: Duration = Duration::from_millis(500);
 
-const ARGUMENTS: [&str; 6] = [
+const ARGUMENTS: [&str; 5] = [
     "--leader-elect=true",
     "--lease-duration=3s",
     "--renew-deadline=2s",
     "--retry-period=500ms",
     "--log-format=json",
-    "--concurrency=32",
 ];
 
 /// A running controller that takes part in the election.
@@ -37,7 +36,12 @@ pub struct Replica {
 impl Replica {
     /// Starts one and waits until its caches are complete.
     pub async fn start(control_plane: &ControlPlane) -> Self {
-        let controller = Controller::start(control_plane, &ARGUMENTS).await;
+        Self::start_with(control_plane, &["--concurrency=32"]).await
+    }
+
+    /// As [`Self::start`], told more.
+    pub async fn start_with(control_plane: &ControlPlane, more: &[&str]) -> Self {
+        let controller = Controller::start(control_plane, &[&ARGUMENTS, more].concat()).await;
         let identity = controller
             .log()
             .lines()
@@ -72,9 +76,14 @@ impl Replica {
 
 /// Two of them, the leader first.
 pub async fn start_two(control_plane: &ControlPlane) -> (Replica, Replica) {
-    let first = Replica::start(control_plane).await;
+    start_two_with(control_plane, &["--concurrency=32"]).await
+}
+
+/// As [`start_two`], told more.
+pub async fn start_two_with(control_plane: &ControlPlane, more: &[&str]) -> (Replica, Replica) {
+    let first = Replica::start_with(control_plane, more).await;
     first.eventually_leads().await;
-    (first, Replica::start(control_plane).await)
+    (first, Replica::start_with(control_plane, more).await)
 }
 
 /// Writes, but for those of the Lease, that a replica made although another had taken the Lease over by then: the one line

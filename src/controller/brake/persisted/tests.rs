@@ -9,7 +9,7 @@ use super::*;
 use crate::controller::cache::Cache;
 use crate::controller::ledger::Ledger;
 use crate::policy::Exemptions;
-use crate::policy::brake::{Brake, Census, MaxUnprotected, Release};
+use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 
 const ROUND_TRIP: Duration = Duration::from_secs(10);
@@ -18,7 +18,11 @@ const ROUND_TRIP: Duration = Duration::from_secs(10);
 fn server(code: u16) -> TierWriter {
     let answer = move |_: Request<Body>| async move {
         tokio::time::sleep(ROUND_TRIP).await;
-        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"});
+        let status = if code == 200 {
+            json!({"kind": "IsolationTier", "apiVersion": "cofferdam.dev/v1alpha1", "metadata": {"name": "t"}})
+        } else {
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"})
+        };
         let answer = Response::builder()
             .status(code)
             .body(Body::from(status.to_string().into_bytes()));
@@ -30,7 +34,7 @@ fn server(code: u16) -> TierWriter {
     }
 }
 
-fn brake_with_a_tier() -> ReleaseBrake {
+pub fn brake_with_a_tier() -> ReleaseBrake {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let tier: DynamicObject = serde_json::from_value(json!({
         "metadata": {"name": "t", "uid": "uid-t"},
@@ -71,6 +75,65 @@ async fn only_a_tier_that_is_gone_is_released_from_without_a_word_in_its_status(
     }
 }
 
+/// Every namespace of the list is confirmed.
+fn confirmed(brake: &ReleaseBrake, count: usize) -> Vec<Vec<Grant>> {
+    let mut state = brake.state();
+    state.brake = Brake::new(MaxUnprotected::Namespaces(0));
+    let mut census = Census::default();
+    let names: Vec<_> = (0..count).map(|number| format!("n{number:03}")).collect();
+    for name in &names {
+        let release = Release {
+            namespace: name.clone(),
+            direction: Direction::Egress,
+            policy_uid: "uid".into(),
+            tier_uid: "uid-t".into(),
+        };
+        census.set(name, [release], Vec::new());
+    }
+    let digest = state.brake.held(&census, Duration::ZERO)["uid-t"].digest.clone();
+    census.confirmations.insert("uid-t".into(), digest.as_str().into());
+    state.brake.held(&census, Duration::ZERO);
+    let admit = |name| state.brake.admit(&census, name, Duration::ZERO);
+    names.iter().map(String::as_str).map(admit).collect()
+}
+
+// One word for the whole list, and no release before it.
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_is_written_down_once_before_the_first_of_it_is_released() {
+    let (brake, started) = (brake_with_a_tier(), Instant::now());
+    let grants = confirmed(&brake, 3);
+    assert!(grants.iter().all(|grants| grants.len() == 1));
+    assert!(brake.write_down(&server(500), &grants[0]).await.is_err());
+    assert_eq!(started.elapsed(), ROUND_TRIP);
+    for grants in &grants {
+        brake.write_down(&server(200), grants).await.unwrap();
+    }
+    assert_eq!(started.elapsed(), ROUND_TRIP * 2);
+    brake.tend(&server(500)).await.unwrap();
+    // Taken back: that is written once, too.
+    brake.state().brake.held(&Census::default(), Duration::ZERO);
+    assert!(brake.tend(&server(500)).await.is_err());
+    brake.tend(&server(200)).await.unwrap();
+    brake.tend(&server(500)).await.unwrap();
+}
+
+// What it had released was forgotten with the process.
+#[tokio::test(start_paused = true)]
+async fn who_deletes_a_tier_opened_the_window_anew_with_the_next_restart() {
+    let brake = brake_with_a_tier();
+    brake.state().brake.inherit([Inherited {
+        tier_uid: "uid-gone".into(),
+        direction: Direction::Egress,
+        namespaces: 2,
+        until: Duration::from_secs(60),
+        unreadable: None,
+    }]);
+    assert!(brake.tend(&server(500)).await.is_err());
+    brake.tend(&server(200)).await.unwrap();
+    assert_eq!(brake.state().brake.recent_of("uid-t"), [(Direction::Egress, 2)].into());
+    brake.tend(&server(500)).await.unwrap();
+}
+
 // Every worker waits for the one that writes: one after the other, they would heal nothing for minutes.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_write_that_fails_does_not_try_too() {
@@ -92,6 +155,7 @@ fn absurd_numbers_in_a_status_hold_and_end_no_process() {
         direction: Direction::Egress,
         namespaces: u64::MAX / 2 + 1,
         until: Duration::from_secs(until),
+        unreadable: None,
     };
     let mut brake = Brake::new(MaxUnprotected::default());
     brake.inherit([most(10), most(20), most(30)]);

@@ -1,0 +1,180 @@
+//! What the statuses of tiers tell of earlier processes, read once, when this one begins to lead.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DynamicObject;
+use kube::{Client, ResourceExt};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ReleaseBrake;
+use super::persisted::Writing;
+use crate::api::names::CONFIRM_ANNOTATION;
+use crate::api::{ConfirmedReleases, Direction, RecentReleases};
+use crate::controller::consistent_read::list_tiers;
+use crate::controller::error::chain;
+use crate::controller::queue::back_off;
+use crate::policy::brake::{Fingerprint, Inherited, Rest, WINDOW};
+
+/// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
+const NAMESPACES_AT_MOST: i64 = 1_000_000;
+
+/// What one tier's status says.
+#[derive(Debug, Default)]
+struct Told {
+    releases: Vec<(Direction, u64)>,
+    /// For how long that still counts.
+    left: Duration,
+    confirmed: Option<Rest>,
+}
+
+impl ReleaseBrake {
+    /// Reads what earlier processes let go and were told. From the API server and not from the cache, which may be behind
+    /// what the last leader wrote; and as often as it takes, since nothing goes before. Does not end.
+    pub(in crate::controller) async fn learn_of_earlier_processes(self: Arc<Self>, client: Client) {
+        let mut failures = 0_u32;
+        let tiers = loop {
+            match list_tiers(&client).await {
+                Ok(tiers) => break tiers,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures.is_power_of_two() {
+                        tracing::warn!(
+                            failures,
+                            "cannot list isolationtiers for what earlier processes released: {}; until then nothing is released",
+                            chain(&error)
+                        );
+                    }
+                    tokio::time::sleep(back_off(&"isolationtiers", failures)).await;
+                }
+            }
+        };
+        self.inherit_from(&tiers).await;
+        // A task that ends would end the process.
+        pending().await
+    }
+
+    /// Waits until that is known.
+    pub(in crate::controller) async fn learned(&self) {
+        // The sender lives in self, so this cannot fail.
+        let _ = self.learned.subscribe().wait_for(|learned| *learned).await;
+    }
+
+    pub(super) fn has_learned(&self) -> bool {
+        *self.learned.borrow()
+    }
+
+    pub(super) async fn inherit_from(&self, tiers: &[DynamicObject]) {
+        let mut persisted = self.persisted.lock().await;
+        for tier in tiers {
+            match read(&tier.data["status"]["releases"], Timestamp::now()) {
+                Ok(told) => self.inherit(tier, told, &mut persisted),
+                Err(why) => self.inherit_unreadable(tier, &why, &mut persisted),
+            }
+        }
+        self.learned.send_replace(true);
+    }
+
+    fn inherit(&self, tier: &DynamicObject, told: Told, persisted: &mut Writing) {
+        let (uid, until) = (uid_of(tier), self.began.elapsed() + told.left);
+        let mut state = self.state();
+        let releases = told.releases.into_iter().filter(|(_, namespaces)| *namespaces > 0);
+        state.brake.inherit(releases.map(|(direction, namespaces)| Inherited {
+            tier_uid: Arc::clone(&uid),
+            direction,
+            namespaces,
+            until,
+            unreadable: None,
+        }));
+        if let Some(rest) = told.confirmed {
+            persisted.knows(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
+            // Otherwise it was taken back since, or another list was confirmed.
+            let stands = annotation_of(tier) == Some(&*rest.digest);
+            state.brake.inherit_confirmations(stands.then_some((uid, rest)));
+        }
+    }
+
+    /// More than any limit went, and what was confirmed is done.
+    fn inherit_unreadable(&self, tier: &DynamicObject, why: &str, persisted: &mut Writing) {
+        let (uid, name, until) = (uid_of(tier), tier.name_any(), self.began.elapsed() + WINDOW);
+        tracing::error!(
+            tier = name,
+            "status.releases does not tell what was released: {why}; for {} minutes nothing is released without a \
+             confirmation",
+            WINDOW.as_secs() / 60
+        );
+        persisted.owes(&uid);
+        let mut state = self.state();
+        state.brake.inherit(Direction::ALL.map(|direction| Inherited {
+            tier_uid: Arc::clone(&uid),
+            direction,
+            namespaces: u64::MAX,
+            until,
+            unreadable: Some(name.as_str().into()),
+        }));
+        let spent = annotation_of(tier).and_then(Rest::spent);
+        state.brake.inherit_confirmations(spent.map(|spent| (uid, spent)));
+    }
+}
+
+fn uid_of(tier: &DynamicObject) -> Arc<str> {
+    tier.uid().unwrap_or_default().into()
+}
+
+fn annotation_of(tier: &DynamicObject) -> Option<&str> {
+    tier.annotations().get(CONFIRM_ANNOTATION).map(String::as_str)
+}
+
+/// # Errors
+/// Why it cannot be what a controller wrote.
+fn read(releases: &Value, now: Timestamp) -> Result<Told, String> {
+    if releases.is_null() {
+        return Ok(Told::default());
+    }
+    let releases = RecentReleases::deserialize(releases).map_err(|error| error.to_string())?;
+    let confirmed = releases.confirmed.map(rest).transpose()?;
+    // A clock that was ahead makes it count for longer, but for no longer than from now on.
+    let age = Duration::try_from(now.duration_since(releases.latest_time.0)).unwrap_or_default();
+    let left = WINDOW.saturating_sub(age);
+    if left.is_zero() {
+        return Ok(Told {
+            confirmed,
+            ..Told::default()
+        });
+    }
+    let count = |direction: Direction, namespaces: i64| {
+        let possible = (0..=NAMESPACES_AT_MOST).contains(&namespaces);
+        let expected = format!("expected 0 to {NAMESPACES_AT_MOST} namespaces, found {namespaces}");
+        let namespaces = u64::try_from(namespaces).ok().filter(|_| possible);
+        namespaces.map(|namespaces| (direction, namespaces)).ok_or(expected)
+    };
+    Ok(Told {
+        releases: vec![
+            count(Direction::Ingress, releases.ingress)?,
+            count(Direction::Egress, releases.egress)?,
+        ],
+        left,
+        confirmed,
+    })
+}
+
+fn rest(confirmed: ConfirmedReleases) -> Result<Rest, String> {
+    let (fingerprints, left_over) = confirmed.remaining.0.as_chunks::<{ size_of::<Fingerprint>() }>();
+    if !left_over.is_empty() {
+        return Err(format!(
+            "expected confirmed.remaining to be {} bytes for each release, found {} bytes",
+            size_of::<Fingerprint>(),
+            confirmed.remaining.0.len()
+        ));
+    }
+    Ok(Rest {
+        digest: confirmed.digest.into(),
+        fingerprints: fingerprints.iter().copied().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! What earlier processes let go, and what was confirmed to them: a process that ends is no way around the limit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::confirmation::Confirmed;
+use super::{Brake, Census, Rest};
+use crate::api::Direction;
+
+/// Releases of an earlier process, without their names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Inherited {
+    /// The tier that they were reported on.
+    pub tier_uid: Arc<str>,
+    /// What was opened.
+    pub direction: Direction,
+    /// In how many namespaces.
+    pub namespaces: u64,
+    /// When they count no more.
+    pub until: Duration,
+    /// The name of the tier whose status should have told how many, and does not: then it is more than any limit.
+    pub unreadable: Option<Arc<str>>,
+}
+
+impl Brake {
+    /// What earlier processes let go counts as if this one had.
+    pub fn inherit(&mut self, inherited: impl IntoIterator<Item = Inherited>) {
+        self.inherited.extend(inherited);
+        self.over_at = Duration::ZERO;
+    }
+
+    /// What was confirmed to earlier processes, by the uid of the tier, is confirmed to this one as soon as a census shows
+    /// the annotation. What of it is not wanted by then takes another confirmation.
+    pub fn inherit_confirmations(&mut self, rests: impl IntoIterator<Item = (Arc<str>, Rest)>) {
+        self.legacies.extend(rests);
+    }
+
+    /// How many namespaces `tier` opened in each direction within the window, earlier processes included: what a later
+    /// process has to inherit.
+    pub fn recent_of(&self, tier: &str) -> BTreeMap<Direction, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, direction), _) in self.recent.iter().filter(|(_, recent)| *recent.tier_uid == *tier) {
+            *counts.entry(*direction).or_default() += 1;
+        }
+        for inherited in self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier) {
+            let count = counts.entry(inherited.direction).or_default();
+            *count = u64::saturating_add(*count, inherited.namespaces);
+        }
+        counts
+    }
+
+    /// The tiers that releases of late are reported on, by uid.
+    pub fn tiers_of_late(&self) -> BTreeSet<Arc<str>> {
+        let recent = self.recent.values().map(|recent| &recent.tier_uid);
+        let inherited = self.inherited.iter().map(|inherited| &inherited.tier_uid);
+        recent.chain(inherited).map(Arc::clone).collect()
+    }
+
+    /// What is reported on a tier that is gone is reported on another from now on, which can tell a later process.
+    pub fn hand_on(&mut self, gone: &str, heir: &Arc<str>) {
+        let recent = self.recent.values_mut().map(|recent| &mut recent.tier_uid);
+        let inherited = self.inherited.iter_mut().map(|inherited| &mut inherited.tier_uid);
+        for tier_uid in recent.chain(inherited).filter(|tier_uid| ***tier_uid == *gone) {
+            *tier_uid = Arc::clone(heir);
+        }
+    }
+
+    pub(super) fn unreadable(&self) -> Option<Arc<str>> {
+        self.inherited.iter().find_map(|inherited| inherited.unreadable.clone())
+    }
+
+    pub(super) fn take_up_legacies(&mut self, census: &Census) {
+        for (tier, rest) in std::mem::take(&mut self.legacies) {
+            if census.confirmations.get(&tier) != Some(&rest.digest) {
+                self.legacies.insert(tier, rest);
+                continue;
+            }
+            let wanted = census.wanted().filter(|release| release.tier_uid == tier);
+            let releases = wanted.filter(|release| rest.fingerprints.contains(&release.fingerprint()));
+            let releases = releases.cloned().collect();
+            let digest = rest.digest;
+            self.confirmed.insert(tier, Confirmed { digest, releases });
+        }
+    }
+}
