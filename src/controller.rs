@@ -43,7 +43,7 @@ use tokio::net::TcpListener;
 use self::cache::{Cache, Watched};
 use self::client::{ClientError, WriteGate};
 use self::leader::Leadership;
-pub use self::leader::{Candidacy, LeaseSettings, LeaseSettingsError};
+pub use self::leader::{Candidacy, LONGEST_TIME, LeaseSettings, LeaseSettingsError};
 use self::parts::Parts;
 use self::tasks::{TaskEnded, Tasks};
 use crate::policy::Exemptions;

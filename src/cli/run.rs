@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::cluster_args::ClusterArgs;
 use super::duration::parse_duration_in;
-use crate::controller::{self, Candidacy, LeaseSettings, LeaseSettingsError, Options, RunError};
+use crate::controller::{self, Candidacy, LONGEST_TIME, LeaseSettings, LeaseSettingsError, Options, RunError};
 use crate::policy::brake::MaxUnprotected;
 use crate::telemetry::logging::{self, LogFormat, LoggingError};
 
@@ -136,7 +136,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn parse_lease_time(text: &str) -> Result<Duration, String> {
-    parse_duration_in(text, Duration::from_millis(100)..=Duration::from_secs(3600))
+    parse_duration_in(text, Duration::from_millis(100)..=LONGEST_TIME)
 }
 
 fn parse_relist_interval(text: &str) -> Result<Duration, String> {

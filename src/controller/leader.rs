@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use self::campaign::Campaign;
 use self::election::Election;
 pub use self::identity::own_identity;
-pub use self::settings::{LeaseSettings, LeaseSettingsError};
+pub use self::settings::{LONGEST_TIME, LeaseSettings, LeaseSettingsError};
 use super::client::WriteGate;
 
 /// An election to take part in.

@@ -135,6 +135,23 @@ impl ObservedPolicy {
         Some((name, observed))
     }
 
+    /// Whether more is kept of it than a plan needs.
+    pub fn is_detailed(&self) -> bool {
+        self.evidence.is_some() || self.foreign.as_ref().is_some_and(|foreign| !foreign.overlong)
+    }
+
+    /// The same with no more than a plan needs: what other people wrote into its metadata is lost when it is replaced, and
+    /// nobody can say who changed it.
+    #[must_use]
+    pub fn without_detail(self) -> Self {
+        let overlong = |_| Box::new(ForeignMetadata::overlong());
+        Self {
+            foreign: self.foreign.map(overlong),
+            evidence: None,
+            ..self
+        }
+    }
+
     /// Whether the marks are whole and the spec is the one that they speak of.
     fn is_as_its_marks_say(&self) -> bool {
         let marks = &self.marks;
@@ -155,6 +172,10 @@ impl ForeignMetadata {
         if bytes <= MAX_FOREIGN_BYTES && !self.overlong {
             return self;
         }
+        Self::overlong()
+    }
+
+    fn overlong() -> Self {
         Self {
             overlong: true,
             ..Self::default()

@@ -9,6 +9,10 @@ pub(in crate::controller) use self::relist::OlderThanTheWatch;
 use self::relist::Relisting;
 use crate::policy::{ObservedPolicies, ObservedPolicy, PolicyName};
 
+/// Of so many policies besides the bases more is kept in a namespace than a plan needs, which is some kilobytes each: more
+/// than a tier has allowances, and not as many as a tenant can create.
+const MOST_DETAILED: usize = 128;
+
 /// An index of compact records. Stale news never overwrites what a write of ours is known to have made.
 #[derive(Debug, Default)]
 pub(super) struct PolicyIndex {
@@ -135,7 +139,9 @@ impl PolicyIndex {
     pub(super) fn listed(&mut self, namespace: &str, name: PolicyName, policy: ObservedPolicy) {
         self.watch_reached(&policy.resource_version);
         if let Some(listing) = &mut self.listing {
-            listing.entry(namespace.to_owned()).or_default().push((name, policy));
+            let policies = listing.entry(namespace.to_owned()).or_default();
+            let policy = bounded(policies, &name, policy);
+            policies.push((name, policy));
         }
     }
 
@@ -190,6 +196,7 @@ impl PolicyIndex {
 
     fn put(&mut self, namespace: String, name: PolicyName, policy: ObservedPolicy) -> bool {
         let policies = self.namespaces.entry(namespace).or_default();
+        let policy = bounded(policies, &name, policy);
         match policies.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(index) if policies[index].1 == policy => false,
             Ok(index) => {
@@ -221,6 +228,20 @@ impl PolicyIndex {
         self.get(key)
             .is_some_and(|known| is_older(resource_version, &known.resource_version))
     }
+}
+
+/// The policy as it is kept beside those of its namespace.
+fn bounded(kept: &[(PolicyName, ObservedPolicy)], name: &PolicyName, policy: ObservedPolicy) -> ObservedPolicy {
+    if name.is_base() || !policy.is_detailed() {
+        return policy;
+    }
+    let others = kept
+        .iter()
+        .filter(|(other, policy)| other != name && policy.is_detailed());
+    if others.take(MOST_DETAILED).count() < MOST_DETAILED {
+        return policy;
+    }
+    policy.without_detail()
 }
 
 /// Whether `version` is before `known`. Resource versions of one resource are ordered numbers (KEP-5504);

@@ -9,19 +9,21 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
 use super::election::LeaseRecord;
-use super::settings::LeaseSettings;
+use super::settings::{LONGEST_TIME, LeaseSettings};
 use crate::api::names::LEASE;
 
 /// A released lease lasts this long: for those who count the seconds although nobody holds it.
 const RELEASED_SECONDS: i32 = 1;
 
 /// What decides. A duration that is missing or makes no sense counts as ours: the holder is another version, or a person.
+/// None of ours is longer than [`LONGEST_TIME`], so that one of years, which somebody wrote by hand, ends too.
 pub(super) fn record_of(lease: &Lease, settings: &LeaseSettings) -> LeaseRecord {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec
         .lease_duration_seconds
         .and_then(|seconds| u64::try_from(seconds).ok());
     let said = seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let said = said.map(|said| said.min(LONGEST_TIME));
     LeaseRecord {
         version: lease.resource_version().unwrap_or_default(),
         holder: spec.holder_identity.unwrap_or_default(),
@@ -89,5 +91,36 @@ fn held(spec: LeaseSpec, identity: &str, settings: &LeaseSettings, now: MicroTim
         lease_duration_seconds: i32::try_from(settings.lease_duration().as_secs()).ok(),
         renew_time: Some(now),
         ..spec
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_that_no_replica_would_write_does_not_keep_the_lease_for_ever() {
+        let seconds = Duration::from_secs;
+        let settings = LeaseSettings::new(seconds(15), seconds(10), seconds(2)).unwrap();
+        for (said, expected) in [
+            (Some(60), 60),
+            (Some(3600), 3600),
+            (Some(i32::MAX), 3600),
+            (Some(0), 15),
+            (Some(-1), 15),
+            (Some(i32::MIN), 15),
+            (None, 15),
+        ] {
+            let spec = LeaseSpec {
+                holder_identity: Some(String::from("somebody")),
+                lease_duration_seconds: said,
+                ..LeaseSpec::default()
+            };
+            let lease = Lease {
+                spec: Some(spec),
+                ..Lease::default()
+            };
+            assert_eq!(record_of(&lease, &settings).duration, seconds(expected), "{said:?}");
+        }
     }
 }

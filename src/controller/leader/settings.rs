@@ -43,6 +43,8 @@ pub enum LeaseSettingsError {
     },
 }
 
+/// No time of an election is longer.
+pub const LONGEST_TIME: Duration = Duration::from_secs(3600);
 /// The least margin.
 const MARGIN: Duration = Duration::from_secs(1);
 

@@ -317,3 +317,41 @@ fn a_list_that_the_watch_makes_meanwhile_ends_the_one_beside_it() {
     assert_eq!(relist_on(&mut index, 9, &[]), [""; 0]);
     assert_eq!(version(&index).as_deref(), Some("5"));
 }
+
+fn bloated(number: usize) -> (PolicyName, ObservedPolicy) {
+    let rules: Vec<_> = (0..300).map(|port| json!({"ports": [{"port": port + 1}]})).collect();
+    let policy: NetworkPolicy = serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("cofferdam-allow-{number}"), "namespace": "a", "annotations": {"a": "x".repeat(16_000)},
+            "uid": format!("uid-{number}"), "resourceVersion": (number + 1).to_string(),
+        },
+        "spec": {"podSelector": {}, "ingress": rules},
+    }))
+    .unwrap();
+    ObservedPolicy::read(policy).unwrap()
+}
+
+// Who may write policies may write thousands, each with as much beside it as is kept of one; and each look at the namespace
+// copies all of them.
+#[test]
+fn many_policies_of_one_namespace_are_kept_in_as_few_bytes_as_a_plan_needs() {
+    let (mut by_events, mut by_a_list) = (PolicyIndex::default(), PolicyIndex::default());
+    by_a_list.list_begins();
+    for number in 0..500 {
+        let (name, policy) = bloated(number);
+        by_events.shown("a", name.clone(), policy.clone());
+        by_a_list.listed("a", name, policy);
+    }
+    let (name, base) = policy("base", 5_000);
+    by_events.shown("a", name.clone(), base.clone());
+    by_a_list.listed("a", name.clone(), base.clone());
+    by_a_list.list_ends();
+    assert!(base.is_detailed());
+    for index in [by_events, by_a_list] {
+        let observed = index.observed("a");
+        assert_eq!(observed.len(), 501);
+        assert_eq!(observed.get(&name), Some(&base), "of a base all is kept");
+        let bytes = format!("{observed:?}").len();
+        assert!(bytes < 6 << 20, "{bytes} bytes");
+    }
+}
