@@ -6,7 +6,7 @@
 //! Reading order: [`tier`] (what was written, parsed into what cannot be wrong), [`facts`] (what the cluster
 //! says), [`render`] (tier and facts to NetworkPolicies), [`assign`] (who governs a namespace), [`drift`]
 //! (desired against observed), [`plan`] (the whole), [`record`] (what is remembered of it), [`tally`] and
-//! [`status`] (what is said of a tier), [`standing`] (what is said of a namespace without a memory),
+//! [`status`] (what is said of a tier, of drift in [`drift_words`]), [`standing`] (what is said of a namespace without a memory),
 //! [`attribution`] (who drifted a policy), [`contest`] (who fights over an object), [`brake`] (how much may be opened at
 //! once), [`handover`] (the end of a tier), [`widening`] (what other people's policies allow beyond the tier).
 
@@ -17,6 +17,7 @@ pub mod contest;
 pub mod coverage;
 pub mod digest;
 pub mod drift;
+pub mod drift_words;
 pub mod facts;
 pub mod handover;
 pub mod name;

@@ -206,15 +206,15 @@ impl Cache {
     pub(super) fn retained(&self, world: &World) -> (u64, u64) {
         let state = self.state();
         let (mut policies, mut namespaces) = (0, 0);
-        for name in state.policies.namespaces() {
+        for (name, there) in state.policies.by_namespace() {
+            let outlived = |policy: &ObservedPolicy| policy.marks.is_retained(|uid| world.is_live(uid));
+            // Nearly always none: the workers wait for this lock, so that nothing else is asked for nothing.
+            if !there.iter().any(|(_, policy)| outlived(policy)) {
+                continue;
+            }
             let Some(known) = state.namespaces.get(name) else {
                 continue;
             };
-            let outlived = |policy: &ObservedPolicy| policy.marks.is_retained(|uid| world.is_live(uid));
-            // Nearly always none: the workers wait for this lock, so that nothing else is asked for nothing.
-            if !state.policies.policies(name).any(outlived) {
-                continue;
-            }
             let observed = state.policies.observed(name);
             let assignment = assign(world, &known.namespace, &observed, None);
             if !matches!(assignment.governor, Governor::Nobody) {

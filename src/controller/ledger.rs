@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::policy::NamespaceRecord;
 
+/// What is remembered of every namespace. Names are shared, so that a copy for a report costs no string.
+pub(super) type Records = HashMap<Arc<str>, Arc<NamespaceRecord>>;
+
 /// The records, by namespace.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    records: Mutex<HashMap<String, Arc<NamespaceRecord>>>,
+    records: Mutex<Records>,
 }
 
 impl Ledger {
@@ -21,8 +24,12 @@ impl Ledger {
     /// Remembers the outcome. Returns whether it differs from what was remembered.
     pub(super) fn record(&self, namespace: &str, record: NamespaceRecord) -> bool {
         let mut records = self.records();
-        let changed = records.get(namespace).is_none_or(|before| **before != record);
-        records.insert(namespace.to_owned(), Arc::new(record));
+        let Some(before) = records.get_mut(namespace) else {
+            records.insert(namespace.into(), Arc::new(record));
+            return true;
+        };
+        let changed = **before != record;
+        *before = Arc::new(record);
         changed
     }
 
@@ -32,12 +39,12 @@ impl Ledger {
     }
 
     /// Everything that is remembered.
-    pub(super) fn all(&self) -> HashMap<String, Arc<NamespaceRecord>> {
+    pub(super) fn all(&self) -> Records {
         self.records().clone()
     }
 
     /// The map is consistent between any two statements, so a panic elsewhere is no reason to stop.
-    fn records(&self) -> MutexGuard<'_, HashMap<String, Arc<NamespaceRecord>>> {
+    fn records(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

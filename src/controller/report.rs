@@ -143,8 +143,12 @@ impl Reporter {
         let records = self.ledger.all();
         let summaries = self.widenings.summaries();
         let known = namespaces.iter().map(|namespace| {
-            let record = records.get(&namespace.name).map(Arc::as_ref);
-            (&**namespace, record, summaries.get(&namespace.name).map(Arc::as_ref))
+            let record = records.get(namespace.name.as_str()).map(Arc::as_ref);
+            (
+                &**namespace,
+                record,
+                summaries.get(namespace.name.as_str()).map(Arc::as_ref),
+            )
         });
         let mut tally = tally(&world, known);
         tally.hold(&world, &self.brake.held());
@@ -167,16 +171,18 @@ impl Reporter {
         });
         let held = self.brake.held();
         let departing = world.departing().iter().map(|tier| departing_gauges(tier, &held));
-        let drifted = tally.tiers.iter().flat_map(|(tier, tally)| {
-            tally.drifted.iter().map(|(namespace, kind)| DriftedNamespace {
-                tier: tier.to_string(),
-                target_namespace: namespace.clone(),
-                kind: *kind,
+        let tiers = tiers.chain(departing).collect();
+        let (retained_policies, retained) = self.cache.retained(&world);
+        let drifted = tally.tiers.into_iter().flat_map(|(tier, tally)| {
+            let drifted = tally.drifted.into_iter();
+            drifted.map(move |(target_namespace, kind)| DriftedNamespace {
+                tier: Arc::clone(&tier),
+                target_namespace,
+                kind,
             })
         });
-        let (retained_policies, retained) = self.cache.retained(&world);
         Some(GaugeSnapshot {
-            tiers: tiers.chain(departing).collect(),
+            tiers,
             retained_policies,
             namespaces: NamespaceTotals {
                 governed: tally.governed,

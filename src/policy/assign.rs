@@ -59,8 +59,7 @@ pub fn assign<'world>(
     let record = record.filter(|record| record.namespace_uid == namespace.uid);
     let governed_by = record.and_then(|record| record.governor.as_ref().map(|governor| Arc::clone(&governor.uid)));
     let selected_by: Vec<_> = world
-        .tiers()
-        .iter()
+        .candidates(namespace)
         .filter(|ranked| selects(world, ranked, namespace, observed, governed_by.as_deref()))
         .collect();
     let first_enforcing = selected_by.iter().position(|ranked| !ranked.tier.is_observe());

@@ -199,7 +199,7 @@ fn drift(assignment: &Assignment<'_>, plan: &Plan, observed: &ObservedPolicies, 
             },
             _ => continue,
         };
-        if was_in_place || told.missing.contains(write.name.as_str()) {
+        if was_in_place || told.missing.may_contain(&write.name) {
             kinds.insert(&write.name, kind);
         }
     }

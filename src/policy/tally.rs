@@ -1,13 +1,14 @@
 //! From what is remembered of every namespace to what that means for every tier.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::assign::{Governor, assign};
 use super::brake::Held;
+use super::drift_words::drift_in_words;
 use super::plan::ChangeCounts;
 use super::widening::{PoliciesBySeverity, Severity, WideningSummary};
 use super::{DriftKind, Namespace, NamespaceRecord, NamespaceState, ObservedPolicies, RankedTier, World, words};
@@ -15,10 +16,8 @@ use crate::api::{ForeignPolicies, NamespaceCounts, NamespaceProblem};
 
 /// The most problems that a status lists.
 pub(super) const MAX_PROBLEMS: usize = 10;
-/// The most policies that one problem names: a tenant may put thousands under reserved names, each of 253 characters, and
-/// the API server would refuse the whole status.
-const MAX_NAMED_POLICIES: usize = 3;
-
+/// The most that are kept to tell of the tier in one sentence: what is worst may come late in their order.
+const KEPT_PROBLEMS: usize = 4 * MAX_PROBLEMS;
 /// What all namespaces together say of one tier.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TierTally {
@@ -38,7 +37,7 @@ pub struct TierTally {
     pub unplanned: u64,
     /// Releases that wait for a confirmation.
     pub held: Option<Held>,
-    /// What to look at.
+    /// What to look at, in order, each once.
     pub problems: Vec<NamespaceProblem>,
     /// Other people's policies that allow what the tier does not, as far as they are audited.
     pub widening: PoliciesBySeverity,
@@ -82,10 +81,6 @@ pub fn tally<'a>(world: &World, namespaces: impl IntoIterator<Item = KnownOfName
         let record = record.filter(|record| record.namespace_uid == namespace.uid);
         let widened = widened.filter(|widened| widened.namespace_uid == namespace.uid);
         tally.count(world, namespace, record, widened);
-    }
-    for tier in tally.tiers.values_mut() {
-        tier.problems.sort();
-        tier.problems.dedup();
     }
     tally
 }
@@ -133,12 +128,14 @@ impl Tally {
                 for tied in &assignment.tied_with {
                     for (one, other) in [(governor, *tied), (*tied, governor)] {
                         let other = &other.tier.identity().name;
-                        let message = format!(
-                            "tier {other} has the same precedence and selects the namespace too; {} governs it, by name: \
+                        let message = || {
+                            format!(
+                                "tier {other} has the same precedence and selects the namespace too; {} governs it, by name: \
                              give one of the two a higher precedence",
-                            governor.tier.identity().name
-                        );
-                        self.tier(one).problem(Some(namespace), words::PRECEDENCE_TIE, message);
+                                governor.tier.identity().name
+                            )
+                        };
+                        self.tier(one).problem(namespace, words::PRECEDENCE_TIE, message);
                     }
                 }
             }
@@ -166,9 +163,9 @@ impl TierTally {
             *self.policies_drifted.entry(drift.kind).or_default() += 1;
             self.drift_oldest = Some(self.drift_oldest.map_or(drift.since, |oldest| oldest.min(drift.since)));
         }
-        let kinds: BTreeSet<_> = record.drifted.values().map(|drift| drift.kind).collect();
-        self.drifted
-            .extend(kinds.into_iter().map(|kind| (namespace.name.clone(), kind)));
+        let is_there = |kind: &DriftKind| record.drifted.values().any(|drift| drift.kind == *kind);
+        let kinds = DriftKind::ALL.into_iter().filter(is_there);
+        self.drifted.extend(kinds.map(|kind| (namespace.name.clone(), kind)));
         let mut contested = record.contests.iter().filter(|(_, contest)| contest.is_contested());
         if let Some((policy, contest)) = contested.next() {
             let more = contested.count() as u64;
@@ -178,13 +175,13 @@ impl TierTally {
             } else {
                 String::new()
             };
-            let message = format!("{policy}{others} is {}", contest.in_words());
-            self.problem(Some(namespace), words::CONTESTED, message);
+            let message = || format!("{policy}{others} is {}", contest.in_words());
+            self.problem(namespace, words::CONTESTED, message);
         }
         match &record.state {
             _ if !record.drifted.is_empty() => {
                 self.namespaces.drifted += 1;
-                self.problem(Some(namespace), words::DRIFTED, drift_in_words(record));
+                self.problem(namespace, words::DRIFTED, || drift_in_words(record));
             }
             NamespaceState::Protected => self.namespaces.protected += 1,
             NamespaceState::Failed(_) => self.namespaces.failed += 1,
@@ -193,7 +190,7 @@ impl TierTally {
             }
         }
         if let NamespaceState::Failed(failure) = &record.state {
-            self.problem(Some(namespace), failure.reason, failure.message.clone());
+            self.problem(namespace, failure.reason, || failure.message.clone());
         }
     }
 
@@ -238,38 +235,35 @@ impl TierTally {
                 delete,
             } = shadow.would;
             if shadow.would != ChangeCounts::default() {
-                let message = format!(
-                    "would create {create}, replace {replace} and delete {delete} policies; see cofferdam plan, then set mode: Enforce"
-                );
-                self.problem(Some(namespace), words::WOULD_CHANGE, message);
+                let message = || {
+                    format!(
+                        "would create {create}, replace {replace} and delete {delete} policies; see cofferdam plan, then set mode: Enforce"
+                    )
+                };
+                self.problem(namespace, words::WOULD_CHANGE, message);
             }
         }
     }
 
-    /// Keeps the problems few, so that ten thousand namespaces do not cost ten thousand strings.
-    fn problem(&mut self, namespace: Option<&Namespace>, reason: &str, message: String) {
-        self.problems.push(NamespaceProblem {
-            namespace: namespace.map(|namespace| namespace.name.clone()),
+    /// Keeps the problems few and in their order, so that ten thousand namespaces do not cost ten thousand strings: what would
+    /// not be kept is not put into words.
+    fn problem(&mut self, namespace: &Namespace, reason: &str, message: impl FnOnce() -> String) {
+        let is_before = |problem: &NamespaceProblem| {
+            (problem.namespace.as_deref(), &*problem.reason) < (Some(&namespace.name), reason)
+        };
+        if self.problems.len() >= KEPT_PROBLEMS && self.problems.last().is_some_and(is_before) {
+            return;
+        }
+        let problem = NamespaceProblem {
+            namespace: Some(namespace.name.clone()),
             reason: reason.to_owned(),
-            message: bounded(message),
-        });
-        if self.problems.len() > 4 * MAX_PROBLEMS {
-            self.problems.sort();
-            self.problems.truncate(MAX_PROBLEMS);
+            message: bounded(message()),
+        };
+        if let Err(place) = self.problems.binary_search(&problem) {
+            self.problems.insert(place, problem);
+            self.problems.truncate(KEPT_PROBLEMS);
         }
     }
-}
-
-fn drift_in_words(record: &NamespaceRecord) -> String {
-    let drifted = record.drifted.iter().take(MAX_NAMED_POLICIES);
-    let named: Vec<_> = drifted
-        .map(|(name, drift)| format!("{name} {}", drift.kind.as_str()))
-        .collect();
-    let more = match record.drifted.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}, not healed yet", named.join(", "))
 }
 
 fn governs(record: Option<&NamespaceRecord>, ranked: &RankedTier) -> bool {

@@ -1,9 +1,12 @@
 //! Everything that planning needs to know besides the namespace itself.
 
+mod candidates;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::candidates::Candidates;
 use super::observed::Marks;
 use super::render::render;
 use super::{Exemptions, Facts, Namespace, ParsedTier, Rendered, TierIdentity};
@@ -16,6 +19,8 @@ use crate::api::DeletionPolicy;
 pub struct World {
     /// Highest rank first.
     tiers: Vec<RankedTier>,
+    /// Who of them may select a namespace.
+    candidates: Candidates,
     /// Tiers that are being deleted and whose policies go with them, where no other tier takes over.
     departing: Vec<ParsedTier>,
     live_uids: BTreeSet<Arc<str>>,
@@ -50,6 +55,7 @@ impl World {
             .map(|ranked| Arc::clone(&ranked.tier.identity().uid))
             .collect();
         Self {
+            candidates: Candidates::of(tiers.iter().map(|ranked| &ranked.tier)),
             tiers,
             departing: terminating.into_iter().filter(removes).collect(),
             live_uids,
@@ -61,6 +67,13 @@ impl World {
     /// The tiers, highest rank first.
     pub fn tiers(&self) -> &[RankedTier] {
         &self.tiers
+    }
+
+    /// The tiers that may select a namespace, highest rank first: all that do, those whose selector cannot be read, and perhaps
+    /// more.
+    pub fn candidates(&self, namespace: &Namespace) -> impl Iterator<Item = &RankedTier> {
+        let places = self.candidates.for_namespace(namespace).into_iter();
+        places.filter_map(|place| self.tiers.get(place))
     }
 
     /// The tiers that are being deleted with `deletionPolicy: Remove`.

@@ -108,7 +108,7 @@ pub struct NamespaceTotals {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct DriftedNamespace {
     /// The tier.
-    pub tier: String,
+    pub tier: Arc<str>,
     /// The namespace.
     pub target_namespace: String,
     /// How it differs.

@@ -1,10 +1,9 @@
 //! Who wants to be released, over everything that is known.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::{Cache, State};
-use crate::controller::ledger::Ledger;
+use crate::controller::ledger::{Ledger, Records};
 use crate::policy::brake::{Brake, Census, could_release, stands, stays_isolated};
 use crate::policy::handover::is_outstanding;
 use crate::policy::{NamespaceRecord, ParsedTier};
@@ -33,15 +32,11 @@ impl ToCount {
 
 impl Cache {
     /// In how many namespaces something is still to be done before `tier`, which departs, may go.
-    pub(in crate::controller) fn outstanding(
-        &self,
-        tier: &ParsedTier,
-        records: &HashMap<String, Arc<NamespaceRecord>>,
-    ) -> usize {
+    pub(in crate::controller) fn outstanding(&self, tier: &ParsedTier, records: &Records) -> usize {
         let state = self.state();
         let outstanding = state.namespaces.iter().filter(|(name, known)| {
             let observed = state.policies.observed(name);
-            let record = records.get(*name).map(|record| &**record);
+            let record = records.get(name.as_str()).map(|record| &**record);
             is_outstanding(&state.world, tier, &known.namespace, &observed, record)
         });
         outstanding.count()
@@ -69,7 +64,7 @@ impl Cache {
                 *census = Census::of(&state.world);
                 let records = ledger.all();
                 for name in state.policies.namespaces() {
-                    state.count(census, name, records.get(name).map(|record| &**record));
+                    state.count(census, name, records.get(name.as_str()).map(|record| &**record));
                 }
                 true
             }

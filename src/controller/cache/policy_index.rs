@@ -64,6 +64,11 @@ impl PolicyIndex {
         policies.map(|(_, policy)| policy)
     }
 
+    /// The policies of each namespace that has any.
+    pub(super) fn by_namespace(&self) -> impl Iterator<Item = (&String, &[(PolicyName, ObservedPolicy)])> {
+        self.namespaces.iter().map(|(name, policies)| (name, &**policies))
+    }
+
     /// Namespaces with at least one policy.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &String> {
         self.namespaces.keys()
@@ -141,6 +146,7 @@ impl PolicyIndex {
         if let Some(listing) = &mut self.listing {
             let policies = listing.entry(namespace.to_owned()).or_default();
             let policy = bounded(policies, &name, policy);
+            make_room(policies);
             policies.push((name, policy));
         }
     }
@@ -204,6 +210,7 @@ impl PolicyIndex {
                 true
             }
             Err(index) => {
+                make_room(policies);
                 policies.insert(index, (name, policy));
                 true
             }
@@ -242,6 +249,13 @@ fn bounded(kept: &[(PolicyName, ObservedPolicy)], name: &PolicyName, policy: Obs
         return policy;
     }
     policy.without_detail()
+}
+
+/// For one more, and while there are few for no more than that: most namespaces have two, and room is made for four.
+fn make_room<T>(policies: &mut Vec<T>) {
+    if policies.len() < 4 {
+        policies.reserve_exact(1);
+    }
 }
 
 /// Whether `version` is before `known`. Resource versions of one resource are ordered numbers (KEP-5504);

@@ -13,6 +13,12 @@ use crate::policy::record::{OpenDrift, Outcome};
 use crate::policy::{DriftKind, Exemptions, PolicyName};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 
+/// What a scrape may cost in what is shipped, a release build.
+const SCRAPE: Duration = Duration::from_millis(100);
+/// How many times as long a debug build may take: less than it does (4 to 5 times as long), so that this fails before a
+/// release build is too slow.
+const SLOWER_IN_DEBUG: u32 = 3;
+
 /// Of a running controller, with all tiers' series.
 fn metrics(reporter: Reporter, drift_series: usize) -> Metrics {
     let metrics = Metrics::new(KnownSeries::default()).unwrap();
@@ -104,15 +110,17 @@ fn a_scrape_of_ten_thousand_namespaces_is_small_and_quick() {
         let before = time_on_a_processor();
         (metrics.encode().unwrap(), time_on_a_processor() - before)
     };
-    let (text, took) = (0..5).map(|_| scrape()).min_by_key(|(_, took)| *took).unwrap();
-    println!("{} bytes in {took:?}", text.len());
+    // The first counts what the brake knows, too, as one in ten seconds does.
+    let scrapes: Vec<_> = (0..5).map(|_| scrape()).collect();
+    let (text, longest) = scrapes.iter().max_by_key(|(_, took)| *took).unwrap();
+    let shortest = scrapes.iter().map(|(_, took)| *took).min().unwrap();
+    println!("{} bytes in {shortest:?} to {longest:?}", text.len());
     assert!(text.len() < 1_000_000, "{} bytes", text.len());
-    assert!((sum(&text, "cofferdam_tier_namespaces{") - 10_000.0).abs() < 0.5);
-    assert!((sum(&text, "cofferdam_namespace_drift{") - 1_000.0).abs() < 0.5);
-    assert!((sum(&text, "cofferdam_namespace_drift_omitted") - 9_000.0).abs() < 0.5);
-    // A debug build, for which this is 140 ms, takes several times as long as a release build, which has 100 ms: see the
-    // row of `make bench BENCH=--large`.
-    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert!((sum(text, "cofferdam_tier_namespaces{") - 10_000.0).abs() < 0.5);
+    assert!((sum(text, "cofferdam_namespace_drift{") - 1_000.0).abs() < 0.5);
+    assert!((sum(text, "cofferdam_namespace_drift_omitted") - 9_000.0).abs() < 0.5);
+    let bound = SCRAPE * if cfg!(debug_assertions) { SLOWER_IN_DEBUG } else { 1 };
+    assert!(*longest < bound, "{longest:?}, expected {bound:?} at most");
 }
 
 #[test]

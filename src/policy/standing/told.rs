@@ -1,11 +1,10 @@
 //! What the controller left in the status of a tier, of one namespace.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::{IsolationTierStatus, NamespaceProblem};
+use crate::policy::drift_words::SaidMissing;
 use crate::policy::words;
 
 /// What the controller said of a namespace when it last looked. Nothing, where it did not.
@@ -18,7 +17,7 @@ pub struct Told {
     /// Somebody undoes what is written.
     pub contested: bool,
     /// Policies that were missing.
-    pub missing: BTreeSet<String>,
+    pub missing: SaidMissing,
     /// Everything that was said of the namespace.
     pub problems: Vec<NamespaceProblem>,
 }
@@ -37,17 +36,17 @@ impl Told {
             .cloned()
             .collect();
         let ready = status.condition(words::READY);
-        let drifted = problems.iter().filter(|problem| problem.reason == words::DRIFTED);
-        // As `tally` words it: a list of names, each with what became of it.
-        let listed = drifted.flat_map(|problem| problem.message.split(", "));
-        let missing = listed.filter_map(|item| item.strip_suffix(" missing").map(str::to_owned));
+        let mut missing = SaidMissing::default();
+        for problem in problems.iter().filter(|problem| problem.reason == words::DRIFTED) {
+            missing.read(&problem.message);
+        }
         Self {
             settled: status.observed_generation == generation && ready.is_some_and(|ready| ready.status == "True"),
             failed: problems
                 .iter()
                 .any(|problem| words::WRITE_FAILURES.contains(&problem.reason.as_str())),
             contested: problems.iter().any(|problem| problem.reason == words::CONTESTED),
-            missing: missing.collect(),
+            missing,
             problems,
         }
     }

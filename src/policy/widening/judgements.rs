@@ -150,6 +150,16 @@ impl Judgements {
         }
     }
 
+    /// There was nothing to judge: whatever comes is news.
+    pub fn of_nothing() -> Self {
+        Self::default()
+    }
+
+    /// Whether [`Self::of_nothing`] says as much, of a namespace that was audited.
+    pub fn are_of_nothing(&self) -> bool {
+        self.policies.is_empty() && self.pending.is_empty() && self.said.is_empty() && self.news.is_empty()
+    }
+
     /// This is what governs and what stands now: whatever differs from what was judged is to be judged.
     pub fn update(&mut self, governor: Governor<'_>, namespace: &Namespace, foreign: Vec<ForeignPolicy>) {
         let held_to = HeldTo::of(governor, namespace);

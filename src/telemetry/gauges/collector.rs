@@ -1,6 +1,5 @@
 //! Turns a snapshot into metric families.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -89,7 +88,9 @@ impl GaugeCollector {
 
     fn namespace_drift(&self, drifted: &[DriftedNamespace]) -> [MetricFamily; 2] {
         // In a fixed order, so that the same namespaces are left out from one scrape to the next.
-        let drifted: BTreeSet<&DriftedNamespace> = drifted.iter().collect();
+        let mut drifted: Vec<&DriftedNamespace> = drifted.iter().collect();
+        drifted.sort_unstable();
+        drifted.dedup();
         let omitted = drifted.len().saturating_sub(self.drift_series);
         let shown = drifted.into_iter().take(self.drift_series).map(|drift| {
             let DriftedNamespace {
@@ -97,7 +98,7 @@ impl GaugeCollector {
                 target_namespace,
                 kind,
             } = drift;
-            ([tier.as_str(), target_namespace.as_str(), kind.as_str()], 1.0)
+            ([&**tier, target_namespace.as_str(), kind.as_str()], 1.0)
         });
         [
             self.namespace_drift.with(shown),
