@@ -26,7 +26,9 @@ impl Handover {
         let mut settled = true;
         for known in self.cache.tiers() {
             let outstanding = || self.outstanding(&known);
-            if let Some(change) = finalizer_change(&known.parsed, known.is_held(), definition_ends, outstanding) {
+            if let Some(change) =
+                finalizer_change(&known.parsed, known.has_our_finalizer(), definition_ends, outstanding)
+            {
                 settled &= write(tiers, &known, change).await;
             }
         }

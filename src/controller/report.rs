@@ -124,7 +124,7 @@ impl Reporter {
         let held = self.brake.held();
         for tier in world.departing() {
             let identity = tier.identity();
-            let Some(known) = self.cache.tier(&identity.name).filter(KnownTier::is_held) else {
+            let Some(known) = self.cache.tier(&identity.name).filter(KnownTier::has_our_finalizer) else {
                 continue;
             };
             let before = IsolationTierStatus::deserialize(&known.status).ok();

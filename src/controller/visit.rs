@@ -53,7 +53,7 @@ impl<'view> Visit<'view> {
         let record = self.record.as_deref();
         let mut plan = plan_assigned(world, &self.assignment, namespace, observed, record);
         if let Some(record) = record.filter(|record| !record.contests.is_empty()) {
-            plan.hold(&record.contests, now);
+            plan.put_off_contested(&record.contests, now);
         }
         plan
     }

@@ -4,8 +4,8 @@
 //! Times are told by a clock that only goes forward, as the time since any fixed moment: a wall clock that is set
 //! back would hold a heal for that much longer.
 //!
-//! **Bound.** A contested policy stays as the other left it until [`LONGEST_HOLD`] after our last heal at most, and where it
-//! may let through what the tier does not, until [`LONGEST_HOLD_OPEN`] after it. A heal a few seconds is no hot loop, and who
+//! **Bound.** A contested policy stays as the other left it until [`LONGEST_WAIT`] after our last heal at most, and where it
+//! may let through what the tier does not, until [`LONGEST_WAIT_OPEN`] after it. A heal a few seconds is no hot loop, and who
 //! comes back less often than that is healed at once, however long the fight.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +19,11 @@ const HEALS_AT_ONCE: usize = 5;
 /// How long a heal is remembered, and how long the other has to be quiet for the fight to be over.
 const WINDOW: Duration = Duration::from_secs(60);
 /// The wait after the first heal of a contested object; it doubles with each further one.
-const FIRST_HOLD: Duration = Duration::from_secs(1);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait of what lets nothing through meanwhile.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(30);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The longest wait of what may let something through: a contested policy is never left open for longer.
-pub const LONGEST_HOLD_OPEN: Duration = Duration::from_secs(5);
+pub const LONGEST_WAIT_OPEN: Duration = Duration::from_secs(5);
 /// So many names are remembered in a namespace before those that nobody wants are not any more: a tenant can invent names
 /// without end, and each of them costs the tenant a write too.
 const MOST_REMEMBERED: usize = 64;
@@ -61,15 +61,15 @@ impl Contest {
     }
 
     /// Until when the heal of such a drift waits; `None` if it does not.
-    pub fn held_until(&self, policy: &PolicyName, drift: DriftKind, now: Duration) -> Option<Duration> {
+    pub fn waits_until(&self, policy: &PolicyName, drift: DriftKind, now: Duration) -> Option<Duration> {
         let last = self.heals.last().filter(|_| self.is_contested())?;
         let longest = if may_be_open(policy, drift) {
-            LONGEST_HOLD_OPEN
+            LONGEST_WAIT_OPEN
         } else {
-            LONGEST_HOLD
+            LONGEST_WAIT
         };
         let doublings = self.rounds.saturating_sub(1).min(8);
-        let until = last.saturating_add((FIRST_HOLD * (1 << doublings)).min(longest));
+        let until = last.saturating_add((FIRST_WAIT * (1 << doublings)).min(longest));
         (now < until).then_some(until)
     }
 
@@ -92,8 +92,8 @@ impl Contest {
         format!(
             "changed by {who} as often as it is healed, which waits for up to {} s now, or {} s where it may be open; stop it \
              there, or have the tier say what it wants",
-            LONGEST_HOLD.as_secs(),
-            LONGEST_HOLD_OPEN.as_secs()
+            LONGEST_WAIT.as_secs(),
+            LONGEST_WAIT_OPEN.as_secs()
         )
     }
 
@@ -143,8 +143,8 @@ pub fn contests_after(
 /// When a namespace has to be looked at although nothing happens: a heal was put off until then, or a fight is over.
 pub fn next_look(plan: &Plan, contests: &Contests) -> Option<Duration> {
     let contested = contests.values().filter(|contest| contest.is_contested());
-    let held = plan.held.iter().map(|held| held.until);
-    held.chain(contested.filter_map(Contest::over_at)).min()
+    let put_off = plan.put_off.iter().map(|put_off| put_off.until);
+    put_off.chain(contested.filter_map(Contest::over_at)).min()
 }
 
 #[cfg(test)]

@@ -13,18 +13,18 @@ pub enum FinalizerChange {
     Remove,
 }
 
-/// What has to be done about our finalizer on `tier`, where `is_held` says whether it is there. `outstanding` tells in how
+/// What has to be done about our finalizer on `tier`, where `has_our_finalizer` says whether it is there. `outstanding` tells in how
 /// many namespaces something is still to be done; it is asked only where that decides. Where the definition of tiers
 /// ends, all of them count as `Retain`: the API server waits with it until the last finalizer is gone.
 pub fn finalizer_change(
     tier: &ParsedTier,
-    is_held: bool,
+    has_our_finalizer: bool,
     definition_ends: bool,
     outstanding: impl FnOnce() -> usize,
 ) -> Option<FinalizerChange> {
     let removes = tier.deletion_policy() == DeletionPolicy::Remove && !definition_ends;
     let terminating = tier.identity().terminating;
-    match is_held {
+    match has_our_finalizer {
         // The API server takes no new finalizer once the tier is being deleted.
         false => (removes && !terminating).then_some(FinalizerChange::Add),
         true if !removes || (terminating && outstanding() == 0) => Some(FinalizerChange::Remove),

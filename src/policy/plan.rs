@@ -1,7 +1,7 @@
 //! The whole: what has to be written in one namespace, in which order, and why.
 
-mod hold;
 mod object;
+mod put_off;
 mod unwanted;
 mod wanted;
 
@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use self::hold::Held;
 pub use self::object::owner_references;
+pub use self::put_off::PutOff;
 use self::unwanted::left_behind;
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
@@ -42,7 +42,7 @@ pub struct Plan {
     /// Directions that wait for an allowance to resolve, because a running workload would be cut off.
     pub waiting: Vec<PolicyName>,
     /// Drift whose heal is put off because somebody fights over the object; see [`super::contest`].
-    pub held: Vec<Held>,
+    pub put_off: Vec<PutOff>,
 }
 
 /// A policy to create or to replace.
@@ -271,7 +271,7 @@ impl Plan {
             Cause::Drift(kind) => Some((name, kind)),
             Cause::Pending | Cause::TakenOver => None,
         });
-        changes.chain(self.held.iter().map(|held| (&held.name, held.kind)))
+        changes.chain(self.put_off.iter().map(|put_off| (&put_off.name, put_off.kind)))
     }
 }
 

@@ -85,7 +85,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Whether the namespace turned out to be gone or going: nothing is wrong, and nothing is to be done.
     pub namespace_gone: bool,
-    /// Whether a change met another revision than the one planned against: look again.
+    /// Whether a change met another revision than the one planned against, or the read before a release came to another plan,
+    /// or got too old: look again.
     pub look_again: bool,
 }
 

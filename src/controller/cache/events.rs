@@ -237,7 +237,7 @@ impl Cache {
 
 impl KnownTier {
     /// Whether our finalizer is on it.
-    pub(in crate::controller) fn is_held(&self) -> bool {
+    pub(in crate::controller) fn has_our_finalizer(&self) -> bool {
         self.finalizers.iter().any(|finalizer| finalizer == HANDOVER_FINALIZER)
     }
 

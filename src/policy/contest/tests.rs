@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::Direction;
 use crate::policy::Cause;
-use crate::policy::plan::{Held, Removal};
+use crate::policy::plan::{PutOff, Removal};
 
 fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -17,8 +17,8 @@ fn fight(drift: DriftKind, every: u64, until: u64) -> Vec<u64> {
     let (mut heals, mut edit) = (Vec::new(), 0);
     while edit < until {
         let mut now = edit;
-        if let Some(held) = contest.held_until(&base(), drift, at(now)) {
-            now = held.as_millis() as u64;
+        if let Some(put_off) = contest.waits_until(&base(), drift, at(now)) {
+            now = put_off.as_millis() as u64;
         }
         contest.healed(at(now), None);
         heals.push(now);
@@ -35,9 +35,9 @@ fn a_few_heals_are_answered_at_once() {
 #[test]
 fn a_fight_is_slowed_and_its_holes_are_bounded() {
     for (drift, longest, most) in [
-        (DriftKind::Disowned, LONGEST_HOLD, 40),
-        (DriftKind::Modified, LONGEST_HOLD_OPEN, 140),
-        (DriftKind::Missing, LONGEST_HOLD_OPEN, 140),
+        (DriftKind::Disowned, LONGEST_WAIT, 40),
+        (DriftKind::Modified, LONGEST_WAIT_OPEN, 140),
+        (DriftKind::Missing, LONGEST_WAIT_OPEN, 140),
     ] {
         let heals = fight(drift, 100, 600_000);
         let count = heals.len();
@@ -51,7 +51,7 @@ fn a_fight_is_slowed_and_its_holes_are_bounded() {
 }
 
 #[test]
-fn who_comes_back_less_often_than_the_longest_hold_is_healed_at_once() {
+fn who_comes_back_less_often_than_the_longest_wait_is_healed_at_once() {
     let heals = fight(DriftKind::Modified, 5_000, 600_000);
     assert!(heals.iter().all(|heal| heal % 5_000 == 0), "{heals:?}");
 }
@@ -62,13 +62,13 @@ fn what_may_be_open_waits_for_less_than_what_cannot() {
     let mut contest = Contest::default();
     (0..12).for_each(|_| _ = contest.healed(at(0), None));
     let extra = PolicyName::allow("api", Direction::Egress);
-    let until = |policy: &PolicyName, drift| contest.held_until(policy, drift, at(0));
+    let until = |policy: &PolicyName, drift| contest.waits_until(policy, drift, at(0));
     for drift in [DriftKind::Missing, DriftKind::Modified, DriftKind::Surplus] {
-        assert_eq!(until(&base(), drift), Some(LONGEST_HOLD_OPEN), "{drift:?}");
+        assert_eq!(until(&base(), drift), Some(LONGEST_WAIT_OPEN), "{drift:?}");
     }
-    assert_eq!(until(&base(), DriftKind::Disowned), Some(LONGEST_HOLD));
-    assert_eq!(until(&extra, DriftKind::Modified), Some(LONGEST_HOLD_OPEN));
-    assert_eq!(until(&extra, DriftKind::Missing), Some(LONGEST_HOLD), "takes away only");
+    assert_eq!(until(&base(), DriftKind::Disowned), Some(LONGEST_WAIT));
+    assert_eq!(until(&extra, DriftKind::Modified), Some(LONGEST_WAIT_OPEN));
+    assert_eq!(until(&extra, DriftKind::Missing), Some(LONGEST_WAIT), "takes away only");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn it_says_once_when_it_begins_and_is_over_when_the_other_is_quiet() {
     assert!(!contest.is_over(at(30_000)));
     assert!(contest.is_over(at(700 + 60_000)));
     assert!(!contest.healed(at(200_000), None), "a later heal starts anew");
-    assert_eq!(contest.held_until(&base(), DriftKind::Modified, at(200_000)), None);
+    assert_eq!(contest.waits_until(&base(), DriftKind::Modified, at(200_000)), None);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn rare_heals_never_make_a_contest() {
 }
 
 #[test]
-fn it_is_looked_at_when_a_hold_ends_and_when_it_is_over() {
+fn it_is_looked_at_when_a_wait_ends_and_when_it_is_over() {
     let mut contest = Contest::default();
     let contests = |contest: &Contest| Contests::from([(base(), contest.clone())]);
     (0..5).for_each(|_| _ = contest.healed(at(0), None));
@@ -103,7 +103,7 @@ fn it_is_looked_at_when_a_hold_ends_and_when_it_is_over() {
     assert_eq!(next_look(&plan, &contests(&contest)), Some(at(60_000)));
     assert!(contest.is_over(at(60_000)));
     let (name, kind, until) = (base(), DriftKind::Modified, at(1_000));
-    plan.held.push(Held { name, kind, until });
+    plan.put_off.push(PutOff { name, kind, until });
     assert_eq!(next_look(&plan, &contests(&contest)), Some(at(1_000)));
     assert!(contest.in_words().contains("field manager helm"));
 }
@@ -123,7 +123,7 @@ fn invented_names_are_not_remembered_without_end() {
         ..Plan::default()
     };
     let name = base();
-    plan.held.push(Held {
+    plan.put_off.push(PutOff {
         name: name.clone(),
         kind: DriftKind::Modified,
         until: at(1),

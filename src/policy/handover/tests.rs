@@ -18,7 +18,7 @@ fn departing(spec: Value) -> ParsedTier {
 fn the_finalizer_is_there_as_long_as_it_is_needed() {
     let remove = || json!({"deletionPolicy": "Remove"});
     let (add, take) = (Some(FinalizerChange::Add), Some(FinalizerChange::Remove));
-    for (tier, is_held, definition_ends, outstanding, change) in [
+    for (tier, has_our_finalizer, definition_ends, outstanding, change) in [
         (tier("x", json!({})), false, false, 0, None),
         (tier("x", json!({})), true, false, 1, take),
         (tier("x", remove()), false, false, 0, add),
@@ -41,8 +41,11 @@ fn the_finalizer_is_there_as_long_as_it_is_needed() {
             take,
         ),
     ] {
-        let found = finalizer_change(&tier, is_held, definition_ends, || outstanding);
-        assert_eq!(found, change, "{tier:?} {is_held} {definition_ends} {outstanding}");
+        let found = finalizer_change(&tier, has_our_finalizer, definition_ends, || outstanding);
+        assert_eq!(
+            found, change,
+            "{tier:?} {has_our_finalizer} {definition_ends} {outstanding}"
+        );
     }
 }
 

@@ -8,8 +8,8 @@ use crate::policy::observed::{Marks, TierOwner};
 use crate::policy::{Fact, Facts, ParsedTier};
 
 mod drift_causes;
-mod held;
 mod hostile;
+mod put_off;
 mod ungoverned;
 mod unresolved;
 

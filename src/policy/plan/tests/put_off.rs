@@ -16,8 +16,8 @@ fn contested(policies: &[&str]) -> Contests {
 }
 
 /// Everything that was written for tier x is tampered with, somebody put a policy of theirs under our name, and the
-/// plan for `world` is held where `fought_over`.
-fn plan_held(world: &World, fought_over: &[&str]) -> Plan {
+/// plan for `world` is put off where `fought_over`.
+fn plan_put_off(world: &World, fought_over: &[&str]) -> Plan {
     let (old, namespace) = (super::world([tier_x()], known_facts()), namespace("n", &[]));
     let first = plan(&old, &namespace, &ObservedPolicies::new(), None);
     let record = record_of(&old, &namespace, &first);
@@ -27,7 +27,7 @@ fn plan_held(world: &World, fought_over: &[&str]) -> Plan {
     standing.remove(&name(API_EGRESS));
     standing.insert(name("cofferdam-allow-theirs-ingress"), opened);
     let mut plan = plan(world, &namespace, &standing, Some(&record));
-    plan.hold(&contested(fought_over), NOW);
+    plan.put_off_contested(&contested(fought_over), NOW);
     plan
 }
 
@@ -39,11 +39,15 @@ fn names(plan: &Plan) -> Vec<&str> {
 fn only_what_is_fought_over_waits() {
     let world = world([tier_x()], known_facts());
     let all = [API_EGRESS, BASE_INGRESS, "cofferdam-allow-theirs-ingress"];
-    assert_eq!(names(&plan_held(&world, &[])), all);
+    assert_eq!(names(&plan_put_off(&world, &[])), all);
     for (index, kind) in [Missing, Modified, Surplus].into_iter().enumerate() {
-        let plan = plan_held(&world, &all[index..=index]);
-        let held: Vec<_> = plan.held.iter().map(|held| (held.name.as_str(), held.kind)).collect();
-        assert_eq!(held, [(all[index], kind)]);
+        let plan = plan_put_off(&world, &all[index..=index]);
+        let put_off: Vec<_> = plan
+            .put_off
+            .iter()
+            .map(|put_off| (put_off.name.as_str(), put_off.kind))
+            .collect();
+        assert_eq!(put_off, [(all[index], kind)]);
         let left: Vec<_> = all.into_iter().filter(|policy| *policy != all[index]).collect();
         assert_eq!(names(&plan), left, "what somebody else did elsewhere is healed at once");
         assert_eq!(plan.drift().count(), 3, "what waits is drift still");
@@ -53,9 +57,9 @@ fn only_what_is_fought_over_waits() {
 #[test]
 fn the_wait_ends() {
     let world = world([tier_x()], known_facts());
-    let mut plan = plan_held(&world, &[]);
-    plan.hold(&contested(&[BASE_INGRESS]), NOW + Duration::from_secs(1));
-    assert_eq!(plan.held, []);
+    let mut plan = plan_put_off(&world, &[]);
+    plan.put_off_contested(&contested(&[BASE_INGRESS]), NOW + Duration::from_secs(1));
+    assert_eq!(plan.put_off, []);
 }
 
 // Narrowed before its extras stand, a base would cut off the pods that they are for.
@@ -67,8 +71,8 @@ fn a_base_is_not_narrowed_while_one_of_its_extras_waits() {
             {"name": "api", "preset": "KubeAPIServer", "podSelector": {"matchLabels": {"needs-api": "true"}}}]}),
     );
     let world = world([narrower], known_facts());
-    assert!(names(&plan_held(&world, &[])).contains(&BASE_EGRESS));
-    let plan = plan_held(&world, &[API_EGRESS]);
+    assert!(names(&plan_put_off(&world, &[])).contains(&BASE_EGRESS));
+    let plan = plan_put_off(&world, &[API_EGRESS]);
     assert!(!names(&plan).contains(&BASE_EGRESS), "{:?}", causes(&plan));
     assert!(
         names(&plan).contains(&BASE_INGRESS),
@@ -88,9 +92,9 @@ fn what_we_wrote_is_not_removed_while_something_waits() {
     standing.remove(&name(BASE_INGRESS));
     let planned = plan(&world, &namespace, &standing, Some(&record));
     assert_eq!(names(&planned), [BASE_INGRESS, API_EGRESS]);
-    let mut held = planned;
-    held.hold(&contested(&[BASE_INGRESS]), NOW);
-    assert_eq!(names(&held), [] as [&str; 0]);
+    let mut put_off = planned;
+    put_off.put_off_contested(&contested(&[BASE_INGRESS]), NOW);
+    assert_eq!(names(&put_off), [] as [&str; 0]);
 }
 
 // With two objects in turn, one of them would always wait, and the base would never be narrowed.
@@ -123,11 +127,11 @@ fn who_fights_over_two_objects_in_turn_keeps_no_old_allowance() {
 
     let at = |now| {
         let mut plan = plan(&new, &namespace, &standing, Some(&record));
-        plan.hold(&contests, now);
+        plan.put_off_contested(&contests, now);
         plan
     };
     let both_wait = at(NOW + Duration::from_millis(900));
     assert_eq!(names(&both_wait), [] as [&str; 0]);
     let one_is_due = at(NOW + Duration::from_secs(1));
-    assert_eq!(names(&one_is_due), [a, b, BASE_EGRESS], "{:?}", one_is_due.held);
+    assert_eq!(names(&one_is_due), [a, b, BASE_EGRESS], "{:?}", one_is_due.put_off);
 }

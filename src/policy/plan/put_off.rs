@@ -8,7 +8,7 @@ use crate::policy::{Cause, DriftKind, PolicyName};
 
 /// A drift whose heal is put off because somebody fights over the object.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Held {
+pub struct PutOff {
     /// The policy.
     pub name: PolicyName,
     /// How it differs.
@@ -24,26 +24,26 @@ impl Plan {
     ///
     /// Once the first of them is due, what waits takes all of them along: who fights over two objects in turn would
     /// otherwise keep what the tier does not allow any more.
-    pub fn hold(&mut self, contests: &Contests, now: Duration) {
+    pub fn put_off_contested(&mut self, contests: &Contests, now: Duration) {
         if self.changes_what_stands() && self.heals_a_contested_object(contests, now) {
             return;
         }
-        let held = |name: &PolicyName, cause| drift_that_waits(name, cause, contests, now);
-        let writes = self.writes().filter_map(|write| held(&write.name, write.cause));
+        let put_off = |name: &PolicyName, cause| drift_that_waits(name, cause, contests, now);
+        let writes = self.writes().filter_map(|write| put_off(&write.name, write.cause));
         let writes: Vec<_> = writes.collect();
         let removals = self.removals.iter();
-        let removals = removals.filter_map(|removal| held(&removal.name, removal.cause));
+        let removals = removals.filter_map(|removal| put_off(&removal.name, removal.cause));
         let removals: Vec<_> = removals.collect();
 
-        let stays = |waiting: &[Held], name: &PolicyName| waiting.iter().all(|held| held.name != *name);
-        let extras_stand = writes.iter().all(|held| held.name.is_base());
+        let stays = |waiting: &[PutOff], name: &PolicyName| waiting.iter().all(|put_off| put_off.name != *name);
+        let extras_stand = writes.iter().all(|put_off| put_off.name.is_base());
         self.extras.retain(|extra| stays(&writes, &extra.name));
         self.bases
             .retain(|base| stays(&writes, &base.name) && (extras_stand || base.cannot_wait()));
         self.removals.retain(|removal| {
             stays(&removals, &removal.name) && (writes.is_empty() || removal.cause != Cause::Pending)
         });
-        self.held = writes.into_iter().chain(removals).collect();
+        self.put_off = writes.into_iter().chain(removals).collect();
     }
 
     /// Whether a base is to be narrowed, or something of ours removed, because tier, namespace or facts changed.
@@ -64,11 +64,11 @@ impl Plan {
     }
 }
 
-fn drift_that_waits(name: &PolicyName, cause: Cause, contests: &Contests, now: Duration) -> Option<Held> {
+fn drift_that_waits(name: &PolicyName, cause: Cause, contests: &Contests, now: Duration) -> Option<PutOff> {
     let Cause::Drift(kind) = cause else {
         return None;
     };
-    let until = contests.get(name)?.held_until(name, kind, now)?;
+    let until = contests.get(name)?.waits_until(name, kind, now)?;
     let name = name.clone();
-    Some(Held { name, kind, until })
+    Some(PutOff { name, kind, until })
 }
