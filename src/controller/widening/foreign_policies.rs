@@ -3,6 +3,7 @@
 mod relist;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -14,6 +15,10 @@ use crate::policy::widening::{ForeignPolicy, ForeignSpec};
 /// The most that is kept of a namespace, in bytes of JSON: a thousand policies of usual size. What is beyond counts as
 /// allowing everything: a tenant who writes more costs others neither memory nor a report.
 const MAX_NAMESPACE_BYTES: usize = 512 << 10;
+
+/// The most policies of a namespace that are known by name. That there are more is told of the last of them: they cost
+/// some kilobytes each, and a tenant can create a thousand in a second.
+const MOST_POLICIES: usize = 2_000;
 
 /// The index. Its lock is its own, so that a storm of foreign policies holds up no plan.
 #[derive(Debug, Default)]
@@ -36,6 +41,8 @@ struct State {
 struct Policies {
     by_name: BTreeMap<Box<str>, ForeignSpec>,
     kept_bytes: usize,
+    /// Hashes of the names beyond [`MOST_POLICIES`].
+    beyond: HashSet<u64>,
 }
 
 impl ForeignPolicies {
@@ -55,13 +62,7 @@ impl ForeignPolicies {
     pub(in crate::controller) fn of(&self, namespace: &str) -> Vec<ForeignPolicy> {
         let state = self.state();
         let policies = state.namespaces.get(namespace);
-        let policies = policies.into_iter().flat_map(|policies| &policies.by_name);
-        policies
-            .map(|(name, spec)| ForeignPolicy {
-                name: name.to_string(),
-                spec: spec.clone(),
-            })
-            .collect()
+        policies.map(Policies::known).unwrap_or_default()
     }
 
     fn list(&self, policy: &NetworkPolicy) {
@@ -97,7 +98,7 @@ impl ForeignPolicies {
         state.shows(&namespace, number(policy));
         let policies = state.namespaces.get_mut(&namespace)?;
         let taken = policies.take(name);
-        if policies.by_name.is_empty() {
+        if policies.by_name.is_empty() && policies.beyond.is_empty() {
             state.namespaces.remove(&namespace);
         }
         taken.then_some(namespace)
@@ -133,6 +134,9 @@ impl Policies {
         if before == Some(&spec) {
             return false;
         }
+        if before.is_none() && self.by_name.len() >= MOST_POLICIES {
+            return self.beyond.insert(hash(&name));
+        }
         self.kept_bytes -= before.map_or(0, ForeignSpec::kept_bytes);
         let spec = equal.filter(|equal| **equal == spec).cloned().unwrap_or(spec);
         let spec = if self.kept_bytes + spec.kept_bytes() > MAX_NAMESPACE_BYTES {
@@ -141,19 +145,39 @@ impl Policies {
             spec
         };
         self.kept_bytes += spec.kept_bytes();
+        self.beyond.remove(&hash(&name));
         self.by_name.insert(name.into(), spec.clone()).as_ref() != Some(&spec)
     }
 
     fn take(&mut self, name: &str) -> bool {
         let taken = self.by_name.remove(name);
         self.kept_bytes -= taken.as_ref().map_or(0, ForeignSpec::kept_bytes);
-        taken.is_some()
+        taken.is_some() || self.beyond.remove(&hash(name))
+    }
+
+    /// Those that are known by name. Where there are more, the last of them counts as allowing everything.
+    fn known(&self) -> Vec<ForeignPolicy> {
+        let policies = self.by_name.iter().map(|(name, spec)| ForeignPolicy {
+            name: name.to_string(),
+            spec: spec.clone(),
+        });
+        let mut policies: Vec<_> = policies.collect();
+        if let Some(last) = policies.last_mut().filter(|_| !self.beyond.is_empty()) {
+            last.spec = ForeignSpec::unknown(MAX_NAMESPACE_BYTES);
+        }
+        policies
     }
 }
 
 fn read(policy: &NetworkPolicy) -> Option<(String, ForeignPolicy)> {
     let namespace = policy.metadata.namespace.clone()?;
     Some((namespace, ForeignPolicy::read(policy)?))
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn number(policy: &NetworkPolicy) -> u128 {

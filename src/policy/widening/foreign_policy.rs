@@ -83,6 +83,15 @@ impl ForeignSpec {
         }
     }
 
+    /// One of which nothing is known, where no more than `most` bytes of a namespace are kept.
+    pub fn unknown(most: usize) -> Self {
+        Self::NotKept(Box::new(NotKept {
+            bytes: 0,
+            most,
+            directions: Direction::ALL.into(),
+        }))
+    }
+
     /// How many bytes are kept of it.
     pub fn kept_bytes(&self) -> usize {
         match self {

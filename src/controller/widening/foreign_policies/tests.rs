@@ -166,3 +166,40 @@ fn a_list_beside_the_watch_takes_nothing_back_that_the_watch_showed() {
     );
     assert_eq!(names(&index, "shop"), ["a"]);
 }
+
+// Of a tenant who writes policies without end no more is kept, and nothing is called harmless that nobody looked at.
+#[test]
+fn beyond_a_number_of_policies_it_is_known_only_that_there_are_more() {
+    let index = ForeignPolicies::default();
+    let name = |number: usize| format!("{number:0>253}");
+    let apply = |number: usize| index.see(&Event::Apply(policy("shop", &name(number), 1)));
+    for number in 0..MOST_POLICIES {
+        apply(number);
+    }
+    let all_are_kept = || {
+        let known = index.of("shop");
+        assert_eq!(known.len(), MOST_POLICIES);
+        known
+            .iter()
+            .all(|policy| policy.spec != ForeignSpec::unknown(MAX_NAMESPACE_BYTES))
+    };
+    assert!(all_are_kept());
+    assert_eq!(apply(MOST_POLICIES), ["shop"]);
+    assert_eq!(apply(MOST_POLICIES), [""; 0], "it is known that there are more");
+    for number in MOST_POLICIES..10 * MOST_POLICIES {
+        apply(number);
+    }
+    assert!(!all_are_kept());
+    // There is room for one of them now.
+    index.see(&Event::Delete(policy("shop", &name(3), 1)));
+    apply(MOST_POLICIES);
+    assert!(!all_are_kept());
+    for number in MOST_POLICIES + 1..10 * MOST_POLICIES {
+        index.see(&Event::Delete(policy("shop", &name(number), 1)));
+    }
+    assert!(all_are_kept());
+    for number in 0..=MOST_POLICIES {
+        index.see(&Event::Delete(policy("shop", &name(number), 1)));
+    }
+    assert!(index.state().namespaces.is_empty());
+}
