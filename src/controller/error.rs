@@ -52,28 +52,33 @@ impl WriteError {
             409 if !is_denied_by_admission(&status.message) => return Self::OtherRevision,
             _ => {}
         }
-        let (reason, advice) = match status.code {
-            403 if status.message.contains("exceeded quota") => (
-                words::QUOTA_EXCEEDED,
-                "raise the namespace's ResourceQuota for networkpolicies",
-            ),
-            _ if is_denied_by_admission(&status.message) => (
-                words::ADMISSION_DENIED,
-                "let it admit what the controller's ServiceAccount writes",
-            ),
-            403 => (
-                words::FORBIDDEN,
-                "apply config/rbac, or look for the admission plugin that denies it",
-            ),
-            422 => (words::INVALID, "report this: a rendered policy should never be invalid"),
-            429 => (words::TOO_MANY_REQUESTS, "it is tried again"),
-            _ => (words::REQUEST_FAILED, "it is tried again"),
-        };
+        let (reason, advice) = reason_and_advice(&status);
         Self::Failed(Failure {
             reason,
             message: format!("{what}: {}; {advice}", status.message),
             retry_after: retry_after(&status),
         })
+    }
+}
+
+/// Why a write was refused, from a closed set, and what to do about it.
+fn reason_and_advice(status: &Status) -> (&'static str, &'static str) {
+    match status.code {
+        403 if status.message.contains("exceeded quota") => (
+            words::QUOTA_EXCEEDED,
+            "raise the namespace's ResourceQuota for networkpolicies",
+        ),
+        _ if is_denied_by_admission(&status.message) => (
+            words::ADMISSION_DENIED,
+            "let it admit what the controller's ServiceAccount writes",
+        ),
+        403 => (
+            words::FORBIDDEN,
+            "apply config/rbac, or look for the admission plugin that denies it",
+        ),
+        422 => (words::INVALID, "report this: a rendered policy should never be invalid"),
+        429 => (words::TOO_MANY_REQUESTS, "it is tried again"),
+        _ => (words::REQUEST_FAILED, "it is tried again"),
     }
 }
 

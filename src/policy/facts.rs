@@ -97,14 +97,7 @@ impl Fact<DnsFacts> {
                 "expected port {DNS_PORT} in Service {namespace}/{name}, found none"
             ));
         }
-        let (mut lacking, mut pod_ports) = (names.clone(), BTreeSet::new());
-        for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
-            let name = port.name.as_deref().unwrap_or_default();
-            if let Some(number) = port.port.and_then(port_number).filter(|_| names.contains(name)) {
-                lacking.remove(name);
-                pod_ports.insert((protocol(port.protocol.as_deref()), number));
-            }
-        }
+        let (pod_ports, lacking) = ports_by_name(&names, slices);
         let pod_labels = spec.selector.clone().unwrap_or_default();
         let endpoints = if pod_labels.is_empty() {
             slices.iter().flat_map(addresses).collect()
@@ -177,6 +170,22 @@ impl Fact<ApiServerFacts> {
             cluster_ips: cluster_ips(spec.cluster_ips.as_deref(), spec.cluster_ip.as_deref()),
         })
     }
+}
+
+/// The ports of these names that the slices have, and the names that they lack.
+fn ports_by_name<'names>(
+    names: &BTreeSet<&'names str>,
+    slices: &[EndpointSlice],
+) -> (BTreeSet<(Protocol, u16)>, BTreeSet<&'names str>) {
+    let (mut ports, mut lacking) = (BTreeSet::new(), names.clone());
+    for port in slices.iter().flat_map(|slice| slice.ports.iter().flatten()) {
+        let name = port.name.as_deref().unwrap_or_default();
+        if let Some(number) = port.port.and_then(port_number).filter(|_| names.contains(name)) {
+            lacking.remove(name);
+            ports.insert((protocol(port.protocol.as_deref()), number));
+        }
+    }
+    (ports, lacking)
 }
 
 fn protocol(name: Option<&str>) -> Protocol {

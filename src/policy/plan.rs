@@ -136,7 +136,7 @@ pub fn plan_assigned(
     }
 }
 
-/// What would change if `tier` governed: for a shadow, and for the command line.
+/// What changes where `governor` governs, or would if it did: for a shadow, and for the command line.
 pub fn plan_governed(
     world: &World,
     governor: &RankedTier,
@@ -163,16 +163,7 @@ pub fn plan_governed(
             written,
             heals_only: *heals_only,
         };
-        let base = name.is_base();
-        match wanted.decide() {
-            // Alone, an extra would isolate its pods from what their base allows.
-            _ if !base && plan.waiting.contains(&PolicyName::baseline(policy.direction)) && live.is_none() => {}
-            Decision::Keep(in_place) => _ = plan.in_place.insert(name.clone(), in_place),
-            Decision::Wait if base => plan.waiting.push(name.clone()),
-            Decision::Wait => {}
-            Decision::Write(write) if base => plan.bases.push(write),
-            Decision::Write(write) => plan.extras.push(write),
-        }
+        plan.settle(&wanted);
     }
     for (name, live) in observed.iter().filter(|(name, _)| !policies.contains_key(name)) {
         plan.clear_away(governor, name, live, last_written.get(name));
@@ -223,6 +214,21 @@ impl Action {
 }
 
 impl Plan {
+    /// What to do about a policy that is wanted; bases come before extras.
+    fn settle(&mut self, wanted: &Wanted<'_>) {
+        let (name, base) = (wanted.name, wanted.name.is_base());
+        let base_waits = self.waiting.contains(&PolicyName::baseline(wanted.policy.direction));
+        match wanted.decide() {
+            // Alone, an extra would isolate its pods from what their base allows.
+            _ if !base && base_waits && wanted.live.is_none() => {}
+            Decision::Keep(in_place) => _ = self.in_place.insert(name.clone(), in_place),
+            Decision::Wait if base => self.waiting.push(name.clone()),
+            Decision::Wait => {}
+            Decision::Write(write) if base => self.bases.push(write),
+            Decision::Write(write) => self.extras.push(write),
+        }
+    }
+
     /// Whether nothing is to be written or deleted.
     pub fn is_empty(&self) -> bool {
         self.extras.is_empty() && self.bases.is_empty() && self.removals.is_empty()

@@ -159,21 +159,26 @@ impl Shown {
                 }
             }
             Output::Table | Output::Wide => {
-                let header = self.widths.is_none().then(|| (COLUMNS.map(Cell::from), Vec::new()));
                 let changed = changed.iter().map(|status| {
                     let details = table::details(status);
                     let details = if output == Output::Wide { details } else { Vec::new() };
                     (table::row(status, look.now), details)
                 });
                 let gone = gone.into_iter().map(|name| (table::gone(name), Vec::new()));
-                let rows: Vec<_> = header.into_iter().chain(changed).chain(gone).collect();
-                let (rows, details): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-                let widths = widths(&rows, self.widths.unwrap_or_default());
-                self.widths = Some(widths);
-                text = table::with_details(&lines(&rows, widths, colours_are_wanted()), &details);
+                let rows: Vec<_> = changed.chain(gone).collect();
+                text = rows_below(rows, &mut self.widths);
             }
         }
         self.namespaces = now;
         Ok(text)
     }
+}
+
+/// Rows with their details, as wide as those above them at least, and with a header where there are none.
+fn rows_below(rows: Vec<([Cell; COLUMNS.len()], Vec<String>)>, above: &mut Option<[usize; COLUMNS.len()]>) -> String {
+    let header = above.is_none().then(|| (COLUMNS.map(Cell::from), Vec::new()));
+    let (rows, details): (Vec<_>, Vec<_>) = header.into_iter().chain(rows).unzip();
+    let widths = widths(&rows, above.unwrap_or_default());
+    *above = Some(widths);
+    table::with_details(&lines(&rows, widths, colours_are_wanted()), &details)
 }
