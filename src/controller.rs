@@ -24,6 +24,7 @@ mod queue;
 mod random;
 mod reconcile;
 mod report;
+mod resource_version;
 mod talk_budget;
 mod tasks;
 mod tier_writer;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 pub(in crate::controller) use self::relist::OlderThanTheWatch;
 use self::relist::Relisting;
+use crate::controller::resource_version::{is_older, number};
 use crate::policy::{ObservedPolicies, ObservedPolicy, PolicyName};
 
 /// Of so many policies besides the bases more is kept in a namespace than a plan needs, which is some kilobytes each: more
@@ -256,19 +257,6 @@ fn make_room<T>(policies: &mut Vec<T>) {
     if policies.len() < 4 {
         policies.reserve_exact(1);
     }
-}
-
-/// Whether `version` is before `known`. Resource versions of one resource are ordered numbers (KEP-5504);
-/// what is not a number is taken as news, so that a server that breaks this costs a conflict, not a hole.
-fn is_older(version: &str, known: &str) -> bool {
-    match (number(version), number(known)) {
-        (Some(version), Some(known)) => version < known,
-        _ => false,
-    }
-}
-
-fn number(resource_version: &str) -> Option<u128> {
-    resource_version.parse().ok()
 }
 
 #[cfg(test)]

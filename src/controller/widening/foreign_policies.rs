@@ -10,6 +10,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::watcher::Event;
 
 use self::relist::Relisting;
+use crate::controller::resource_version::number;
 use crate::policy::widening::{ForeignPolicy, ForeignSpec};
 
 /// The most that is kept of a namespace, in bytes of JSON: a thousand policies of usual size. What is beyond counts as
@@ -83,7 +84,7 @@ impl ForeignPolicies {
     }
 
     fn put(&self, policy: &NetworkPolicy) -> Option<String> {
-        let version = number(policy);
+        let version = version_of(policy);
         let (namespace, policy) = read(policy)?;
         let mut state = self.state();
         state.shows(&namespace, version);
@@ -95,7 +96,7 @@ impl ForeignPolicies {
         let name = policy.metadata.name.as_deref()?;
         let namespace = policy.metadata.namespace.clone()?;
         let mut state = self.state();
-        state.shows(&namespace, number(policy));
+        state.shows(&namespace, version_of(policy));
         let policies = state.namespaces.get_mut(&namespace)?;
         let taken = policies.take(name);
         if policies.by_name.is_empty() && policies.beyond.is_empty() {
@@ -180,9 +181,9 @@ fn hash(name: &str) -> u64 {
     hasher.finish()
 }
 
-fn number(policy: &NetworkPolicy) -> u128 {
+fn version_of(policy: &NetworkPolicy) -> u128 {
     let version = policy.metadata.resource_version.as_deref();
-    version.and_then(|version| version.parse().ok()).unwrap_or_default()
+    version.and_then(number).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::{Acknowledged, PolicyIndex, is_older, number};
+use super::{Acknowledged, PolicyIndex};
+use crate::controller::resource_version::{is_older, number};
 use crate::policy::{ObservedPolicy, PolicyName};
 
 /// What has to be remembered while such a list is under way.

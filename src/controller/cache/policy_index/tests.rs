@@ -138,14 +138,6 @@ fn a_write_during_a_list_is_not_undone_by_an_older_page() {
     );
 }
 
-#[test]
-fn versions_that_are_no_numbers_are_taken_as_news() {
-    assert!(is_older("9", "10"));
-    assert!(!is_older("10", "9"));
-    assert!(!is_older("abc", "10"));
-    assert!(!is_older("9", "abc"));
-}
-
 // A tenant's automation deletes what it sees appear, and the answer to our create is read only after both events.
 #[test]
 fn an_answer_that_comes_after_the_end_was_shown_brings_nothing_back() {

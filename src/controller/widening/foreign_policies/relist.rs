@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use super::{ForeignPolicies, Policies, State, read};
+use crate::controller::resource_version::number;
 
 /// What has to be remembered while such a list is under way.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl ForeignPolicies {
 
     /// The next page of the list, made at this version. Nothing of one that is older than the watch counts.
     pub(in crate::controller) fn relisted(&self, version: &str, page: &[NetworkPolicy]) {
-        let version: u128 = version.parse().unwrap_or_default();
+        let version = number(version).unwrap_or_default();
         let is_older = |relisting: &Relisting| version < relisting.at_least;
         if self.state().relisting.as_ref().is_none_or(is_older) {
             self.state().relisting = None;
