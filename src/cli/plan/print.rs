@@ -1,12 +1,14 @@
 //! A plan on stdout: as a diff, as a table, or as the policies that result.
 
+use std::io::{self, IsTerminal};
+
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::outlook::{Changes, Outlook};
 use super::table::table;
-use crate::cli::columns::colours_are_wanted;
+use crate::cli::columns::{colours_are_wanted, printable};
 use crate::cli::input::identities::is_placeholder;
 use crate::cli::stdout::{self, PrintError};
 use crate::policy::digest::normalise;
@@ -38,14 +40,26 @@ const BOOKKEEPING: [&str; 5] = [
 /// # Errors
 /// When that fails.
 pub fn print(output: Output, outlooks: &[Outlook<'_>]) -> Result<(), PrintError> {
-    let coloured = colours_are_wanted();
     let text = match output {
-        Output::Diff => diff(outlooks, coloured)?,
+        Output::Diff => diff(outlooks)?,
         Output::Table => table(outlooks),
         Output::Yaml => yaml(outlooks)?,
         Output::Json => format!("{:#}\n", json(outlooks)),
     };
-    stdout::print(&text)
+    // What somebody wrote into an annotation could turn around what is read there; a program gets it as it is.
+    let text = if io::stdout().is_terminal() {
+        visible(&text)
+    } else {
+        text
+    };
+    match output == Output::Diff && colours_are_wanted() {
+        true => stdout::print(&in_colour(&text)),
+        false => stdout::print(&text),
+    }
+}
+
+fn visible(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", printable(line))).collect()
 }
 
 fn resulting<'a>(outlooks: &'a [Outlook<'_>]) -> impl Iterator<Item = Value> + 'a {
@@ -68,7 +82,7 @@ fn json(outlooks: &[Outlook<'_>]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": resulting(outlooks).collect::<Vec<_>>()})
 }
 
-fn diff(outlooks: &[Outlook<'_>], coloured: bool) -> Result<String, PrintError> {
+fn diff(outlooks: &[Outlook<'_>]) -> Result<String, PrintError> {
     let mut text = String::new();
     for outlook in outlooks {
         let namespace = &outlook.namespace.name;
@@ -83,7 +97,7 @@ fn diff(outlooks: &[Outlook<'_>], coloured: bool) -> Result<String, PrintError> 
             }
         }
     }
-    Ok(if coloured { in_colour(&text) } else { text })
+    Ok(text)
 }
 
 fn diff_changes(changes: &Changes, namespace: &str, side: &str, text: &mut String) -> Result<(), PrintError> {
@@ -169,6 +183,14 @@ fn in_colour(diff: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_would_be_read_backwards_is_written_out() {
+        assert_eq!(
+            visible("+  note: a\u{202e}b\n  c: ä\n"),
+            "+  note: a\\u{202e}b\n  c: ä\n"
+        );
+    }
 
     #[test]
     fn each_kind_of_line_has_its_colour() {
