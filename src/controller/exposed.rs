@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::audit::Audit;
 use super::cache::{Cache, Watched};
-use super::client::{ApiCallRecorder, WriteGate};
+use super::client::{ApiCall, ApiCallRecorder, WriteGate};
 use super::pulse::Pulse;
 use super::reconcile;
 use super::report::Reporter;
@@ -66,12 +66,21 @@ pub(super) fn stuck(cache: &Arc<Cache>, namespaces: &WorkQueue<String>, pulse: &
 pub(super) fn count_requests(metrics: &Arc<Metrics>, pulse: &Arc<Pulse>) -> ApiCallRecorder {
     let (metrics, pulse) = (Arc::clone(metrics), Arc::clone(pulse));
     Arc::new(move |call| {
-        // Those of the workers: lists and watches end whatever becomes of them.
-        if call.resource == "networkpolicies" && !["list", "watch"].contains(&call.verb) {
+        if is_of_a_worker(&call) {
             pulse.beat();
         }
         metrics.api_requested(call.verb, call.resource, &call.code.to_string());
     })
+}
+
+/// Whether only a worker sends such a request: lists and watches end whatever becomes of the workers, and statuses others
+/// write, too.
+fn is_of_a_worker(call: &ApiCall) -> bool {
+    match call.resource {
+        "networkpolicies" => !["list", "watch"].contains(&call.verb),
+        "namespaces" => call.verb == "get",
+        _ => false,
+    }
 }
 
 pub(super) fn known_series() -> KnownSeries {
@@ -88,5 +97,44 @@ pub(super) fn known_series() -> KnownSeries {
         controllers: &[reconcile::CONTROLLER, tier_writer::CONTROLLER],
         error_reasons: &words::WRITE_FAILURES,
         caches: &CACHES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::controller::client::ResponseCode;
+    use crate::controller::pulse::STUCK_AFTER;
+
+    // Three reads may take twenty seconds each, after a wait for a status: with nothing but policies counted, that was
+    // longer than a healthy process is given.
+    #[tokio::test(start_paused = true)]
+    async fn a_release_whose_reads_are_slow_was_taken_for_a_stuck_process() {
+        let (metrics, pulse) = (
+            Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
+            Arc::new(Pulse::new()),
+        );
+        let record = count_requests(&metrics, &pulse);
+        let due: Option<Instant> = Some(tokio::time::Instant::now().into_std());
+        let asked = |verb, resource| {
+            let code = ResponseCode::Http(200);
+            record(ApiCall { verb, resource, code });
+        };
+        tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
+        asked("get", "namespaces");
+        tokio::time::advance(STUCK_AFTER - Duration::from_secs(1)).await;
+        assert_eq!(pulse.stuck_for(due), None);
+        for (verb, resource) in [
+            ("list", "networkpolicies"),
+            ("watch", "namespaces"),
+            ("list", "namespaces"),
+            ("patch", "isolationtiers"),
+        ] {
+            asked(verb, resource);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(pulse.stuck_for(due), Some(STUCK_AFTER), "none of those is a worker's");
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::cache::{Cache, KnownTier};
 use super::ledger::Ledger;
+use super::report::Patience;
 use super::tier_writer::{Landed, TierWriter};
 use crate::api::names::HANDOVER_FINALIZER;
 use crate::policy::handover::{FinalizerChange, finalizer_change};
@@ -19,20 +20,21 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// Puts our finalizer where it has to be and takes it from where it is not needed. Returns whether that is done, as
-    /// far as it can be now.
-    pub(super) async fn settle(&self, tiers: &TierWriter) -> bool {
+    /// Puts our finalizer where it has to be and takes it from where it is not needed. What fails is tried again when the
+    /// tier's patience ends.
+    pub(super) async fn settle(&self, tiers: &TierWriter, patience: &mut Patience) {
         let definition_ends = self.cache.definition_ends();
-        let mut settled = true;
         for known in self.cache.tiers() {
+            if !patience.may_try(&known.parsed.identity().uid) {
+                continue;
+            }
             let outstanding = || self.outstanding(&known);
             if let Some(change) =
                 finalizer_change(&known.parsed, known.has_our_finalizer(), definition_ends, outstanding)
             {
-                settled &= write(tiers, &known, change).await;
+                write(tiers, &known, change, patience).await;
             }
         }
-        settled
     }
 
     /// In how many namespaces something is to be done before the tier may go.
@@ -41,7 +43,7 @@ impl Handover {
     }
 }
 
-async fn write(tiers: &TierWriter, known: &KnownTier, change: FinalizerChange) -> bool {
+async fn write(tiers: &TierWriter, known: &KnownTier, change: FinalizerChange, patience: &mut Patience) {
     let identity = known.parsed.identity();
     let others = known
         .finalizers
@@ -57,11 +59,7 @@ async fn write(tiers: &TierWriter, known: &KnownTier, change: FinalizerChange) -
             if landed == Landed::Yes {
                 tracing::info!(tier = &*identity.name, ?change, "finalizer {HANDOVER_FINALIZER}");
             }
-            true
         }
-        Err(failure) => {
-            tracing::warn!(tier = &*identity.name, reason = failure.reason, "{}", failure.message);
-            false
-        }
+        Err(failure) => patience.failed(&identity.uid, &identity.name, &failure),
     }
 }

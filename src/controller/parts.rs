@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::apply::Writer;
 use super::audit::Audit;
@@ -111,6 +112,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             dns_service: self.options.dns_service.clone(),
             relist_interval: self.options.relist_interval,
+            went_back: watch::Sender::new(()),
         };
         watches.start(tasks);
     }
@@ -156,7 +158,7 @@ impl Parts {
         tasks.spawn("the audit", async move { audit.run(cache, namespaces, interval).await });
         let (reconciler, mut workers) = (Arc::new(self.reconciler()), Tasks::default());
         for number in 1..=self.options.concurrency {
-            let work = Arc::clone(&reconciler).work(self.namespaces.clone(), Arc::clone(&self.pulse));
+            let work = Arc::clone(&reconciler).work(self.namespaces.clone());
             workers.spawn(format!("worker {number}"), work);
         }
         workers
@@ -196,6 +198,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             reporter: Arc::clone(&self.reporter),
             clock: self.clock,
+            pulse: Arc::clone(&self.pulse),
         }
     }
 }

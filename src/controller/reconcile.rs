@@ -45,6 +45,8 @@ pub(super) struct Reconciler {
     pub(super) reporter: Arc<Reporter>,
     /// Contests are told by it.
     pub(super) clock: ProcessClock,
+    /// Beats whenever a worker gets on.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// What the consistent read before a release said.
@@ -73,11 +75,11 @@ impl SecondLook {
 
 impl Reconciler {
     /// One worker: takes one namespace after the other, until the queue is closed.
-    pub(super) async fn work(self: Arc<Self>, namespaces: WorkQueue<String>, pulse: Arc<Pulse>) {
+    pub(super) async fn work(self: Arc<Self>, namespaces: WorkQueue<String>) {
         while let Some(ticket) = namespaces.next().await {
-            pulse.beat();
+            self.pulse.beat();
             self.reconcile(ticket).await;
-            pulse.beat();
+            self.pulse.beat();
         }
     }
 
@@ -119,6 +121,8 @@ impl Reconciler {
     /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read wants too.
     async fn look_again(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, SecondLook) {
         let not_written = self.brake.write_down(&self.tiers, &ruling.grants).await.err();
+        // It may have waited for others' words; the read that follows takes three requests more.
+        self.pulse.beat();
         if not_written.is_some() {
             plan.brake(&Direction::ALL.into());
         }
@@ -129,6 +133,7 @@ impl Reconciler {
         };
         if plan.opens_a_direction() {
             let (again, failure) = self.plan_again(visit).await;
+            self.pulse.beat();
             second_look.agrees = plan.keep_removals_also_in(&again);
             second_look.failure = second_look.failure.or(failure);
         }

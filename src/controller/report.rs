@@ -1,9 +1,12 @@
 //! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
+mod patience;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::jiff::Timestamp;
@@ -11,6 +14,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
+pub(super) use self::patience::Patience;
+use self::patience::Patiences;
 use super::brake::ReleaseBrake;
 use super::cache::{Cache, KnownTier, Watched};
 use super::events::Events;
@@ -38,6 +43,8 @@ pub(super) struct Reporter {
     brake: Arc<ReleaseBrake>,
     handover: Handover,
     changed: Notify,
+    /// Whether what failed may be tried again at once.
+    retry_now: AtomicBool,
 }
 
 impl Reporter {
@@ -58,6 +65,7 @@ impl Reporter {
             brake,
             handover,
             changed: Notify::new(),
+            retry_now: AtomicBool::new(false),
         }
     }
 
@@ -66,35 +74,46 @@ impl Reporter {
         self.changed.notify_one();
     }
 
+    /// The API server was away: what failed meanwhile need not wait as long as it was.
+    pub(super) fn retry_now(&self) {
+        self.retry_now.store(true, Ordering::Relaxed);
+        self.look();
+    }
+
     /// Writes statuses when something changed, for ever.
     pub(super) async fn run(self: Arc<Self>, tiers: TierWriter, events: Events) {
         // What is held, and what was confirmed already, is not known before.
         self.brake.learned().await;
-        let mut next_look = None;
+        let (mut next_look, mut patience) = (None, Patiences::default());
         loop {
             match next_look {
                 Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
                 None => self.changed.notified().await,
             }
-            if !self.handover.settle(&tiers).await {
-                self.look();
+            if self.retry_now.swap(false, Ordering::Relaxed) {
+                patience.retry_now();
             }
-            next_look = self.report(&tiers, &events).await;
+            self.handover.settle(&tiers, &mut patience.finalizers).await;
+            let stalls = self.report(&tiers, &events, &mut patience.statuses).await;
             // After the report: that is what reads the annotations.
-            if let Err(failure) = self.brake.tend(&tiers).await {
-                tracing::warn!(reason = failure.reason, "{}", failure.message);
-                self.look();
-            }
+            self.brake.tend(&tiers, &mut patience.releases).await;
+            patience.keep(|uid| self.cache.tier_of_uid(uid).is_some());
+            next_look = stalls.into_iter().chain(patience.next()).min();
             tokio::time::sleep(STATUS_INTERVAL).await;
         }
     }
 
     /// Writes the statuses that differ from what stands. Returns when to look again although nothing happens.
-    async fn report(&self, tiers: &TierWriter, events: &Events) -> Option<tokio::time::Instant> {
+    async fn report(
+        &self,
+        tiers: &TierWriter,
+        events: &Events,
+        patience: &mut Patience,
+    ) -> Option<tokio::time::Instant> {
         let (world, tally) = self.tally();
         let now = Timestamp::now();
         let mut next_look = None;
-        self.report_departing(tiers, events, &world).await;
+        self.report_departing(tiers, events, &world, patience).await;
         for ranked in world.tiers() {
             let Some(known) = self.cache.tier(&ranked.tier.identity().name) else {
                 continue;
@@ -109,18 +128,16 @@ impl Reporter {
                 let at = tokio::time::Instant::now() + wait;
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }
-            if before.as_ref() != Some(&status)
-                && !write(tiers, events, ranked.tier.identity(), before.as_ref(), &status).await
-            {
-                // It is tried again with the next look, which this asks for.
-                self.look();
+            if before.as_ref() != Some(&status) {
+                let identity = ranked.tier.identity();
+                write(tiers, events, identity, before.as_ref(), &status, patience).await;
             }
         }
         next_look
     }
 
     /// Says of each tier that takes its policies along what is still to be done.
-    async fn report_departing(&self, tiers: &TierWriter, events: &Events, world: &World) {
+    async fn report_departing(&self, tiers: &TierWriter, events: &Events, world: &World, patience: &mut Patience) {
         let held = self.brake.held();
         for tier in world.departing() {
             let identity = tier.identity();
@@ -131,8 +148,8 @@ impl Reporter {
             let outstanding = self.handover.outstanding(&known);
             let held = held.get(&identity.uid);
             let status = departing_status(identity, outstanding, held, before.as_ref(), Timestamp::now());
-            if before.as_ref() != Some(&status) && !write(tiers, events, identity, before.as_ref(), &status).await {
-                self.look();
+            if before.as_ref() != Some(&status) {
+                write(tiers, events, identity, before.as_ref(), &status, patience).await;
             }
         }
     }
@@ -198,24 +215,26 @@ impl Reporter {
     }
 }
 
-/// Returns whether it need not be tried again.
+/// What fails is tried again when the tier's patience ends.
 async fn write(
     tiers: &TierWriter,
     events: &Events,
     tier: &TierIdentity,
     before: Option<&IsolationTierStatus>,
     status: &IsolationTierStatus,
-) -> bool {
+    patience: &mut Patience,
+) {
+    if !patience.may_try(&tier.uid) {
+        return;
+    }
     match tiers.write_status(tier, status_patch(status)).await {
-        Ok(Landed::Yes) => {
-            announce(events, tier, before, status);
-            true
+        Ok(landed) => {
+            patience.succeeded(&tier.uid);
+            if landed == Landed::Yes {
+                announce(events, tier, before, status);
+            }
         }
-        Ok(Landed::Gone | Landed::Conflict) => true,
-        Err(failure) => {
-            tracing::warn!(tier = &*tier.name, reason = failure.reason, "{}", failure.message);
-            false
-        }
+        Err(failure) => patience.failed(&tier.uid, &tier.name, &failure),
     }
 }
 

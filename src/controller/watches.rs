@@ -20,6 +20,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
+use tokio::sync::watch;
 
 use self::definition::definition_ends;
 use self::list_watch::Selection;
@@ -61,6 +62,8 @@ pub(super) struct Watches {
     pub(super) dns_service: (String, String),
     /// How often all policies are listed beside their watch.
     pub(super) relist_interval: Duration,
+    /// Is told when a list shows that the watches go on from what is yet to come.
+    pub(super) went_back: watch::Sender<()>,
 }
 
 impl Watches {

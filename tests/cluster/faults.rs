@@ -11,6 +11,7 @@ mod judge_itself;
 mod performance;
 mod plan;
 mod proxy_itself;
+mod restored_backup;
 mod servers_killed;
 mod stage;
 mod stale_server;

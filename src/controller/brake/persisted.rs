@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::ReleaseBrake;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
+use crate::controller::report::Patience;
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::{Brake, Grant, Rest};
 use crate::policy::record::Failure;
@@ -94,21 +95,22 @@ impl ReleaseBrake {
     }
 
     /// Writes down what was confirmed and what of that is still to be done, and has another tier tell what one released that
-    /// is gone since.
-    ///
-    /// # Errors
-    /// When that could not be written.
-    pub(in crate::controller) async fn tend(&self, tiers: &TierWriter) -> Result<(), Failure> {
+    /// is gone since. What fails is tried again when the tier's patience ends.
+    pub(in crate::controller) async fn tend(&self, tiers: &TierWriter, patience: &mut Patience) {
         let mut persisted = self.persisted.lock().await;
         self.hand_on(&mut persisted);
         for known in self.cache.tiers() {
             let tier = known.parsed.identity();
             let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
-            if differs || persisted.owed.contains(&tier.uid) {
-                self.write(&mut persisted, tiers, tier).await?;
+            let owes = differs || persisted.owed.contains(&tier.uid);
+            if !owes || !patience.may_try(&tier.uid) {
+                continue;
+            }
+            match self.write(&mut persisted, tiers, tier).await {
+                Ok(()) => patience.succeeded(&tier.uid),
+                Err(failure) => patience.failed(&tier.uid, &tier.name, &failure),
             }
         }
-        Ok(())
     }
 
     /// What is known of a tier that is gone is told by another.

@@ -17,6 +17,11 @@ impl Broken {
             Self::Ended(status) => return format!("{what}: the watch ended: {}", status.message),
             Self::EndedEarly => return format!("{what}: the watch ended before its time; it is opened again"),
             Self::Silent => return format!("{what}: the watch is silent and does not end; it is opened again"),
+            Self::WentBack => {
+                return format!(
+                    "{what}: the watch went back in time, as after a restored backup; all are listed again"
+                );
+            }
             Self::WithoutVersion => {
                 return format!("{what}: an answer without a resource version; all are listed again");
             }

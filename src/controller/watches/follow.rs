@@ -33,8 +33,14 @@ impl Watches {
     {
         let mut failures = 0_u32;
         let mut resource = ListWatch::new(api, selection);
+        let mut went_back = self.went_back.subscribe();
         loop {
-            match resource.next().await {
+            let step = tokio::select! {
+                step = resource.next() => step,
+                // A step that is dropped leaves all to be listed anew.
+                _ = went_back.changed() => continue,
+            };
+            match step {
                 // Before the first request: it says nothing of how things are.
                 Ok(Step::Event(Event::Init)) => handle(Event::Init),
                 // Not the end of the failures: a watch that breaks as soon as it is open is no better than none.
@@ -65,6 +71,7 @@ impl Watches {
         if self.cache.recovered(watched) {
             // The API server was away: what failed meanwhile may be open, and need not wait as long as it was.
             self.namespaces.retry_now();
+            self.reporter.retry_now();
         }
         self.metrics
             .cache_synced(watched.label(), self.cache.is_synced(watched));

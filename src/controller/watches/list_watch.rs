@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::controller::client::within_deadline;
+use crate::controller::resource_version::is_older;
 
 use super::page_size::PageSize;
 
@@ -24,6 +25,10 @@ use super::page_size::PageSize;
 pub(super) const WATCH_DURATION: Duration = Duration::from_secs(60);
 /// How much later or earlier than asked for the end may come.
 const TOLERANCE: Duration = Duration::from_secs(5);
+
+/// After so many attempts in a row to open a watch that nothing answered, all is listed anew: API servers that were away may
+/// have come back with an etcd that was restored from a backup, and a watch from a version that is yet to come is silent.
+const UNANSWERED: u32 = 2;
 
 /// Which objects of the resource.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +65,8 @@ pub(super) enum Broken {
     EndedEarly,
     /// The watch neither showed anything nor ended when it was to end.
     Silent,
+    /// The watch showed an older version than the one that it began with: etcd is not what it was.
+    WentBack,
     /// A list or an object has no resource version to go on from.
     WithoutVersion,
 }
@@ -69,6 +76,8 @@ pub(super) struct ListWatch<K> {
     api: Api<K>,
     selection: Selection,
     state: State<K>,
+    /// How many attempts in a row to open a watch nothing answered.
+    unanswered: u32,
 }
 
 enum State<K> {
@@ -106,6 +115,7 @@ where
             api,
             selection,
             state: State::Unlisted,
+            unanswered: 0,
         }
     }
 
@@ -122,9 +132,21 @@ where
                 State::Watching(watch) => watch.next().await,
             };
             self.state = state;
+            self.count_unanswered(told.as_ref());
             if let Some(told) = told {
                 return told;
             }
+        }
+    }
+
+    fn count_unanswered(&mut self, told: Option<&Result<Step<K>, Broken>>) {
+        match told {
+            Some(Err(Broken::Open(kube::Error::Api(_))) | Ok(Step::Opened)) => self.unanswered = 0,
+            Some(Err(Broken::Open(_))) => self.unanswered += 1,
+            _ => {}
+        }
+        if self.unanswered >= UNANSWERED {
+            (self.unanswered, self.state) = (0, State::Unlisted);
         }
     }
 }
@@ -189,8 +211,7 @@ where
             (Some(Ok(Step::Opened)), State::Watching(watch))
         }
         Err(error) => {
-            let is_expired = matches!(&error, kube::Error::Api(status) if status.code == 410);
-            let state = if is_expired {
+            let state = if is_of_another_time(&error) {
                 State::Unlisted
             } else {
                 State::Listed { version }
@@ -198,6 +219,14 @@ where
             (Some(Err(Broken::Open(error))), state)
         }
     }
+}
+
+/// Whether the API server knows nothing of the version any more, or nothing yet, as after etcd was restored from a backup.
+fn is_of_another_time(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    status.code == 410 || status.message.contains("Too large resource version")
 }
 
 impl<K: Resource> Watch<K> {
@@ -211,6 +240,11 @@ impl<K: Resource> Watch<K> {
                 self.shows(object.resource_version(), Event::Apply(object))
             }
             Some(Ok(WatchEvent::Deleted(object))) => self.shows(object.resource_version(), Event::Delete(object)),
+            Some(Ok(WatchEvent::Bookmark(bookmark)))
+                if is_older(&bookmark.metadata.resource_version, &self.version) =>
+            {
+                (Some(Err(Broken::WentBack)), State::Unlisted)
+            }
             Some(Ok(WatchEvent::Bookmark(bookmark))) => {
                 self.version = bookmark.metadata.resource_version;
                 (Some(Ok(Step::Works)), State::Watching(self))
@@ -233,6 +267,7 @@ impl<K: Resource> Watch<K> {
 
     fn shows(mut self, version: Option<String>, event: Event<K>) -> Turn<K> {
         match version.filter(|version| !version.is_empty()) {
+            Some(version) if is_older(&version, &self.version) => (Some(Err(Broken::WentBack)), State::Unlisted),
             Some(version) => {
                 self.version = version;
                 (Some(Ok(Step::Event(event))), State::Watching(self))

@@ -47,6 +47,10 @@ impl Watches {
                 }
                 Err(error) => {
                     tracing::warn!("{error}; it is tried again");
+                    if matches!(error, RelistError::OlderThanTheWatch) {
+                        // As after a restored backup: watches from a version that is yet to come show nothing until then.
+                        self.went_back.send_replace(());
+                    }
                     interval.min(RETRY_AFTER)
                 }
             };

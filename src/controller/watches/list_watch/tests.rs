@@ -121,6 +121,7 @@ fn in_words(step: Result<Step<Namespace>, Broken>) -> String {
         Err(Broken::Ended(status)) => format!("ended with {}", status.code),
         Err(Broken::EndedEarly) => String::from("ended early"),
         Err(Broken::Silent) => String::from("silent"),
+        Err(Broken::WentBack) => String::from("went back"),
         Err(Broken::WithoutVersion) => String::from("without version"),
     }
 }
@@ -306,4 +307,32 @@ async fn without_a_version_everything_is_listed_anew() {
         "list begins",
     ];
     assert_eq!(steps(&mut resource, told.len()).await, told);
+}
+
+// As after a restored backup: it went on from what was yet to come, and showed nothing until then.
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_an_etcd_that_was_set_back_showed_nothing() {
+    let too_large = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Timeout", "code": 504,
+        "message": "Too large resource version: 10, current: 3",
+    });
+    let (server, mut resource) = Server::that([list(&[], 10, ""), Answer::Whole(504, too_large), list(&[], 3, "")]);
+    let told = ["list begins", "list ends", "cannot open", "list begins", "list ends"];
+    assert_eq!(steps(&mut resource, told.len()).await, told);
+    assert_eq!(server.asked(), ["list", "watch 10", "list"]);
+    for older in [
+        event("ADDED", "a", 4),
+        event("DELETED", "a", 9),
+        json!({"type": "BOOKMARK", "object": namespace("", 4)}),
+    ] {
+        let (server, mut resource) = Server::that([
+            list(&[], 10, ""),
+            Answer::Hangs(vec![older], FOR_EVER),
+            list(&["a"], 4, ""),
+        ]);
+        assert_eq!(steps(&mut resource, 3).await, LISTED);
+        let told = ["went back", "list begins", "listed a", "list ends"];
+        assert_eq!(steps(&mut resource, told.len()).await, told);
+        assert_eq!(server.asked(), ["list", "watch 10", "list"]);
+    }
 }
