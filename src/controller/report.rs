@@ -1,13 +1,13 @@
 //! What is said of the tiers: their status, at most once a second, and the gauges at each scrape. Both are
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
+mod gauges;
 mod patience;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
@@ -17,20 +17,16 @@ use tokio::sync::Notify;
 pub(super) use self::patience::Patience;
 use self::patience::Patiences;
 use super::brake::ReleaseBrake;
-use super::cache::{Cache, KnownTier, Watched};
+use super::cache::{Cache, KnownTier};
 use super::events::Events;
 use super::handover::Handover;
 use super::ledger::Ledger;
 use super::tier_writer::{Landed, TierWriter};
 use super::widening::WideningLedger;
 use crate::api::IsolationTierStatus;
-use crate::policy::brake::Held;
 use crate::policy::status::{departing_status, stalls_at, tier_status};
 use crate::policy::tally::{Tally, TierTally, tally};
-use crate::policy::{ParsedTier, RankedTier, TierIdentity, World, words};
-use crate::telemetry::gauges::{
-    ConditionStatus, DriftedNamespace, GaugeSnapshot, NamespaceTotals, PolicyCounts, TierConditions, TierGauges,
-};
+use crate::policy::{RankedTier, TierIdentity, World, words};
 
 /// A status is written at most this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -171,48 +167,6 @@ impl Reporter {
         tally.hold(&world, &self.brake.held());
         (world, tally)
     }
-
-    /// The state of now, for a scrape; nothing before the caches are complete.
-    pub(super) fn gauges(&self) -> Option<GaugeSnapshot> {
-        if ![Watched::Tiers, Watched::Namespaces, Watched::Policies]
-            .iter()
-            .all(|watched| self.cache.is_synced(*watched))
-        {
-            return None;
-        }
-        let (world, tally) = self.tally();
-        let now = Timestamp::now();
-        let tiers = world.tiers().iter().filter_map(|ranked| {
-            let known = self.cache.tier(&ranked.tier.identity().name)?;
-            Some(tier_gauges(ranked, &tally, &status_of(ranked, &tally, &known, now).1))
-        });
-        let held = self.brake.held();
-        let departing = world.departing().iter().map(|tier| departing_gauges(tier, &held));
-        let tiers = tiers.chain(departing).collect();
-        let (retained_policies, retained) = self.cache.retained(&world);
-        let drifted = tally.tiers.into_iter().flat_map(|(tier, tally)| {
-            let drifted = tally.drifted.into_iter();
-            drifted.map(move |(target_namespace, kind)| DriftedNamespace {
-                tier: Arc::clone(&tier),
-                target_namespace,
-                kind,
-            })
-        });
-        Some(GaugeSnapshot {
-            tiers,
-            retained_policies,
-            namespaces: NamespaceTotals {
-                governed: tally.governed,
-                exempt: tally.exempt,
-                ungoverned: tally.ungoverned.saturating_sub(retained),
-                observed: tally.observed,
-                retained,
-                terminating: tally.terminating,
-            },
-            last_audit: None,
-            drifted: drifted.collect(),
-        })
-    }
 }
 
 /// What fails is tried again when the tier's patience ends.
@@ -280,43 +234,6 @@ fn announce(events: &Events, tier: &TierIdentity, before: Option<&IsolationTierS
         && now.status != "Unknown"
     {
         events.condition_changed(tier, now.status == "True", &now.reason, &now.message);
-    }
-}
-
-fn departing_gauges(tier: &ParsedTier, held: &BTreeMap<Arc<str>, Held>) -> TierGauges {
-    let identity = tier.identity();
-    TierGauges {
-        tier: identity.name.to_string(),
-        conditions: TierConditions {
-            ready: ConditionStatus::parse("False"),
-            reconciling: !held.contains_key(&identity.uid),
-            stalled: held.contains_key(&identity.uid),
-        },
-        held_releases: held.get(&identity.uid).map_or(0, |held| held.releases.len() as u64),
-        ..TierGauges::default()
-    }
-}
-
-fn tier_gauges(ranked: &RankedTier, tally: &Tally, status: &IsolationTierStatus) -> TierGauges {
-    let own = own_tally(ranked, tally);
-    TierGauges {
-        tier: ranked.tier.identity().name.to_string(),
-        conditions: TierConditions {
-            ready: status
-                .condition(words::READY)
-                .map_or(ConditionStatus::Unknown, |ready| ConditionStatus::parse(&ready.status)),
-            reconciling: status.condition(words::RECONCILING).is_some(),
-            stalled: status.condition(words::STALLED).is_some(),
-        },
-        namespaces: own.namespaces,
-        policies: PolicyCounts {
-            in_sync: own.policies_in_sync,
-            drifted: own.policies_drifted.clone(),
-        },
-        contested: own.contested,
-        widening: own.widening,
-        held_releases: own.held.as_ref().map_or(0, |held| held.releases.len() as u64),
-        drift_oldest: own.drift_oldest.map(SystemTime::from),
     }
 }
 

@@ -7,6 +7,7 @@ use kube::core::{DynamicObject, PartialObjectMeta};
 use serde_json::json;
 
 use super::*;
+use crate::controller::cache::Watched;
 use crate::controller::visit::Visit;
 use crate::policy::brake::MaxUnprotected;
 use crate::policy::record::{OpenDrift, Outcome};
