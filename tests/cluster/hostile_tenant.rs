@@ -1,4 +1,12 @@
 //! A tenant who does everything that a role `edit` allows, as fast as it goes: whose heals are slowed, and what grows?
+//!
+//! A thousand creations a minute load the API server and its two processors, for everybody: a loop of one watch event and one
+//! PUT, which does nothing else, is several times as slow, too. What the controller adds is what its heals are slowed beyond
+//! that loop's, in the same phases on the same server, and that is what the bound of twice is held to: for the whole heal, and
+//! for its part before the PUT, which is where our queue, our locks and our share of the processors would show. What the
+//! tenant costs us is counted beside it: requests for each of theirs, by the audit log, and time on a processor.
+
+mod shares;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +21,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use self::shares::{Heal, heals, processor_time, requests, strange_requests};
 use crate::harness::eventually::{PATIENCE, eventually};
 use crate::harness::own_control_plane::OwnControlPlane;
-use crate::harness::policy_history::policy_histories;
 use crate::harness::scenario_namespaces::{create_namespace, let_tenant_edit};
 use crate::harness::scenario_tiers::{BOTH_BASES, apply_tier, eventually_governed, selecting};
 use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Metrics, Observer};
@@ -156,23 +164,6 @@ async fn phase(admin: &Client, policy: &str, lasts: Duration) -> (Timestamp, Tim
     (since, Timestamp::now())
 }
 
-/// Milliseconds from the edit to the heal of it, as the API server wrote both down.
-async fn heal_times(control_plane: &ControlPlane, namespaces: BTreeSet<String>) -> Vec<(Timestamp, f64)> {
-    let events = control_plane.audit_log().settled(control_plane).await;
-    let mut times = Vec::new();
-    for history in policy_histories(&events, &namespaces).into_values() {
-        for pair in history.windows(2) {
-            let by_editor = |index: usize| pair[index].event.verb == "patch";
-            if by_editor(0) && !by_editor(1) {
-                let at = |index: usize| pair[index].event.stage_at.parse::<Timestamp>().unwrap();
-                let took = at(1).duration_since(at(0)).as_secs_f64() * 1000.0;
-                times.push((at(0), took));
-            }
-        }
-    }
-    times
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     assert!(values.len() >= 4 * VICTIMS * 9 / 10, "{} values", values.len());
@@ -180,20 +171,33 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Medians of the calm and of the loud phases.
-fn by_noise(times: &[(Timestamp, f64)], phases: &[(bool, (Timestamp, Timestamp))]) -> [f64; 2] {
+fn by_noise(heals: &[Heal], phases: &[(bool, (Timestamp, Timestamp))], part: impl Fn(&Heal) -> f64) -> [f64; 2] {
     [false, true].map(|loud| {
         let of_kind = |at: Timestamp| {
             phases
                 .iter()
                 .any(|(is, (from, to))| *is == loud && (*from..=*to).contains(&at))
         };
-        let own = times.iter().filter(|(at, _)| of_kind(*at));
-        median(own.map(|(_, took)| *took).collect())
+        median(heals.iter().filter(|heal| of_kind(heal.edited_at)).map(&part).collect())
     })
 }
 
-/// Names and labels, without values. How the API server answers is another count that starts when it first happens; its
-/// labels are verbs, resources and codes of HTTP.
+/// How many times as slow our heals and those of the raw loop are in the loud phases.
+fn slowed(
+    what: &str,
+    ours: &[Heal],
+    raw: &[Heal],
+    phases: &[(bool, (Timestamp, Timestamp))],
+    part: impl Fn(&Heal) -> f64,
+) -> [f64; 2] {
+    let [ours, raw] = [ours, raw].map(|heals| by_noise(heals, phases, &part));
+    let slowed = [ours, raw].map(|[calm, loud]| loud / calm);
+    println!("{what}, ms, calm and loud: ours {ours:.1?}, a raw loop {raw:.1?}; slowed {slowed:.2?}");
+    slowed
+}
+
+/// Names and labels, without values. How the API server answers is another count that starts when it first happens:
+/// [`strange_requests`] has those.
 fn series(metrics: &Metrics) -> BTreeSet<String> {
     let lines = metrics.text().lines().filter(|line| !line.starts_with('#'));
     let series = lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()));
@@ -243,27 +247,37 @@ async fn a_loud_tenant_slows_no_heal_of_others_and_grows_no_series() {
 
     let tenant = control_plane.client(Identity::Tenant).await;
     let (created, mut phases) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    let mut spent = 0.0;
     for (loud, number) in PHASES.into_iter().zip(0..) {
         let noise = loud.then(|| Noise::begin(&tenant, &created));
+        let spent_before = processor_time(controller.pid());
         let lasts = if loud { NOISE } else { NOISE / 5 };
         // Both kinds of phases come to both policies.
         let policy = BOTH_BASES[number / 2 % 2];
         phases.push((loud, phase(&admin, policy, lasts).await));
         if let Some(noise) = noise {
             noise.end().await;
+            spent += processor_time(controller.pid()) - spent_before;
         }
     }
 
-    let victims = heal_times(&control_plane, (0..VICTIMS).map(victim).collect()).await;
-    let ours = by_noise(&victims, &phases);
-    let theirs = by_noise(&heal_times(&control_plane, [RAW.to_owned()].into()).await, &phases);
-    let slowed = [ours[1] / ours[0], theirs[1] / theirs[0]];
-    println!(
-        "heals, ms, calm and loud: ours {ours:.1?}, a raw loop {theirs:.1?}; slowed {slowed:.2?}; {} policies created",
-        created.load(Ordering::Relaxed)
-    );
+    let events = control_plane.audit_log().settled(&control_plane).await;
+    let ours = heals(&events, &(0..VICTIMS).map(victim).collect());
+    let theirs = heals(&events, &[RAW.to_owned()].into());
     // The tenant slows the API server, for anybody: that part is not ours.
-    assert!(slowed[0] / slowed[1].max(1.0) < MOST, "slowed {slowed:?}");
+    let whole = slowed("heals", &ours, &theirs, &phases, Heal::took);
+    let before_the_write = slowed("of that until the PUT", &ours, &theirs, &phases, |heal| heal.reaction);
+    let (asked, answered) = requests(&events, HOSTILE);
+    println!(
+        "{} policies created; {answered} requests of ours for {asked} writes of the tenant, {:.2} ms of processor time each",
+        created.load(Ordering::Relaxed),
+        spent / asked as f64
+    );
+    for slowed in [whole, before_the_write] {
+        assert!(slowed[0] / slowed[1].max(1.0) < MOST, "slowed {slowed:?}");
+    }
+    // A heal, or a heal that met another edit, a look at that and a heal of it.
+    assert!(answered <= 3 * asked, "{answered} requests for {asked} writes");
 
     raw.abort();
     eventually_governed_by_name(&admin).await;
@@ -278,6 +292,7 @@ async fn a_loud_tenant_slows_no_heal_of_others_and_grows_no_series() {
     })
     .await;
     let metrics = controller.metrics();
+    assert_eq!(strange_requests(&metrics), Vec::<String>::new());
     assert!(!metrics.text().contains(HOSTILE), "{}", metrics.text());
     assert!(metrics.sum("cofferdam_events_dropped_total", &[("reason", "namespace")]) > 100.0);
     Observer::of((0..VICTIMS).map(victim).chain([HOSTILE.to_owned()]))
