@@ -1,28 +1,41 @@
 //! Every number that Cofferdam tells, in `/metrics`, in the status of tiers and in `cofferdam status`, against a count from
 //! the API and its audit log, again and again through a random life of a cluster.
 
+mod bounded;
 mod count;
+mod counted;
 mod drive;
 mod exported;
+mod held;
+mod log;
+mod looks;
+mod off_by_one;
 mod released;
+mod reported;
+mod stuck;
+mod tenant;
 mod told;
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam::api::Direction;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use self::count::{Rule, Seen, name};
+use self::count::{Seen, name};
+use self::counted::{Counters, Moment, unix_now};
 use self::drive::{Drive, Round};
-use self::exported::{Counters, unix_now, wrong_metrics};
+use self::exported::wrong_metrics;
 use self::released::wrong_releases;
-use self::told::{wrong_report, wrong_statuses};
+use self::reported::wrong_report;
+use self::told::{Troubles, wrong_statuses};
+use crate::harness::controller::binary;
 use crate::harness::observer::baseline_name;
-use crate::harness::scenario_namespaces::create_namespace;
-use crate::harness::scenario_tiers::{apply_tier, set_labels};
-use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
+use crate::harness::{
+    AuditEvent, ControlPlane, ControlPlaneOptions, Controller, Identity, Metrics, Observer, OwnControlPlane, eventually,
+};
 
 /// `COFFERDAM_AGREEMENT_SEED=7 cargo test --test cluster -- agreement::` plays that life again.
 const SEED: &str = "COFFERDAM_AGREEMENT_SEED";
@@ -33,17 +46,24 @@ const RESTART_EVERY: u64 = 16;
 /// A status is up to a second behind, and the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// For which nothing is looked at before a round begins.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// A cluster, its controller, and what was counted of them so far.
 struct Life {
     control_plane: OwnControlPlane,
     controller: Controller,
     seen: Seen,
     counters: Counters,
-    /// What the API server wrote down before the present round.
+    /// How much the API server had written down before the present round.
     mark: usize,
+    /// The same before what is healed in the present round was done.
+    changed_since: usize,
     namespaces: BTreeSet<String>,
     releases: Vec<(String, Direction)>,
-    heals: u64,
+    heals: usize,
+    /// Rounds that ended with a policy that somebody fights over.
+    fights: usize,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +80,7 @@ async fn every_number_is_what_the_api_says() {
         life.round_begins().await;
         let (round, words) = if number % RESTART_EVERY == 0 {
             life = life.restarted(&[]).await;
-            (Round::Restarted, String::from("restarted the controller"))
+            (restarted(), String::from("restarted the controller"))
         } else {
             drive.round(&life.seen).await
         };
@@ -68,11 +88,15 @@ async fn every_number_is_what_the_api_says() {
         life.agrees(&round, &format!("after round {number} of {SEED}={seed}, {words}"))
             .await;
     }
-    let life = life.with_a_mistake_that_is_held().await;
+    life.with_drift_that_stands().await;
+    let mut life = life.with_a_mistake_that_is_held().await;
+    life.with_a_fight_that_ends().await;
+    life.every_lie_is_found().await;
     println!(
-        "{rounds} rounds, {} namespaces, {} heals",
+        "{rounds} rounds, {} namespaces, {} heals, {} rounds with a fight",
         life.namespaces.len(),
-        life.heals
+        life.heals,
+        life.fights
     );
     let observer = Observer::of(life.namespaces);
     let releases = life.releases.iter();
@@ -96,15 +120,35 @@ impl Life {
             seen: seen.expect("lists as the admin"),
             counters,
             mark: 0,
+            changed_since: 0,
             namespaces: BTreeSet::new(),
             releases: Vec::new(),
             heals: 0,
+            fights: 0,
             control_plane,
         }
     }
 
+    /// Once nothing is left to be looked at of what was before.
     async fn round_begins(&mut self) {
         self.mark = self.control_plane.audit_log().settled(&self.control_plane).await.len();
+        self.changed_since = self.mark;
+        let looks = || {
+            self.controller
+                .metrics()
+                .sum("cofferdam_reconcile_total", &[("controller", "namespace")])
+        };
+        self.counters.looks = eventually("nothing is looked at any more", PATIENCE, || async {
+            let before = looks();
+            tokio::time::sleep(QUIET).await;
+            let after = looks();
+            match before == after {
+                true => Ok(after),
+                false => Err(format!("{before} looks, then {after}")),
+            }
+        })
+        .await;
+        self.counters.round_began = unix_now();
     }
 
     /// Ends the controller and starts it with more `arguments`: it counts from 0.
@@ -113,6 +157,7 @@ impl Life {
         let mark = self.control_plane.audit_log().settled(&self.control_plane).await.len();
         self.counters = Counters {
             started: unix_now().floor(),
+            round_began: unix_now(),
             requests_from: mark,
             ..Counters::default()
         };
@@ -121,135 +166,96 @@ impl Life {
         Self {
             controller,
             mark,
+            changed_since: mark,
             ..self
         }
     }
 
     /// Waits until every number is of what stands.
     async fn agrees(&mut self, round: &Round, when: &str) {
-        let (now, counted) = eventually(&format!("all numbers agree {when}"), PATIENCE, || async {
-            let Self { counters, mark, .. } = &self;
-            agreement(
-                &self.control_plane,
-                &self.controller,
-                &self.seen,
-                round,
-                counters,
-                *mark,
-            )
-            .await
-        })
-        .await;
-        let released = released(&self.seen, &now).filter(|_| *round != Round::Tampered);
-        self.releases.extend(released);
-        self.namespaces
-            .extend(now.namespaces.iter().map(|namespace| name(namespace).to_owned()));
-        self.heals += counted.heals.values().sum::<u64>() - self.counters.heals.values().sum::<u64>();
+        let (now, counted, fights) =
+            eventually(&format!("all numbers agree {when}"), PATIENCE, || self.agreement(round)).await;
+        let releases = released(&self.seen, &now);
+        let releases: Vec<_> = releases
+            .filter(|(namespace, _)| !round.tampered.contains(namespace))
+            .collect();
+        self.releases.extend(releases);
+        self.namespaces.extend(now.names().into_iter().map(str::to_owned));
+        self.heals += counted.heals.len() - self.counters.heals.len();
+        self.fights += usize::from(fights);
         (self.seen, self.counters) = (now, counted);
     }
 
-    /// Three namespaces lose their label under a controller that lets nothing go without a confirmation.
-    async fn with_a_mistake_that_is_held(mut self) -> Self {
-        let admin = self.control_plane.admin().await;
-        let names = ["held-1", "held-2", "held-3"];
-        let labels_them = async |labels: Value| {
-            for name in names {
-                set_labels(&admin, name, labels.clone()).await;
-            }
-        };
-        self.round_begins().await;
-        for name in names {
-            create_namespace(&admin, name, &[]).await;
+    /// What stands and what happened, and whether somebody fights, once every number is of it.
+    async fn agreement(&self, round: &Round) -> Result<(Seen, Counters, bool), String> {
+        let seen = Seen::now(&self.control_plane.admin().await).await?;
+        let events = self.control_plane.audit_log().settled(&self.control_plane).await;
+        let mut counters = self.counters.clone();
+        counters.count(round, &self.seen, &seen, &events[self.changed_since..]);
+        if let Some(gone) = seen.names().iter().find(|name| round.deleted.contains(**name)) {
+            return Err(format!("{gone} is still being deleted"));
         }
-        self.agrees(
-            &Round::Created(names.map(str::to_owned).into()),
-            "on the namespaces to be held",
-        )
-        .await;
-        self.round_begins().await;
-        apply_tier(
-            &admin,
-            "brake",
-            "namespaceSelector: {matchLabels: {team: held}}\nmode: Enforce\n",
-        )
-        .await;
-        labels_them(json!({"team": "held"})).await;
-        self.agrees(&Round::Changed, "on what is to be held").await;
-        self = self.restarted(&["--max-unprotected=0"]).await;
-        self.agrees(&Round::Restarted, "on a controller that opens nothing")
-            .await;
-        self.round_begins().await;
-        labels_them(json!({"team": null})).await;
-        self.agrees(&Round::Held(2 * names.len()), "on what is held").await;
-        self.round_begins().await;
-        let status = &self.seen.tier("brake")["status"];
-        let message = status["conditions"][0]["message"].as_str().expect("a message");
-        let (_, command) = message.split_once("kubectl ").expect("a command");
-        let command: Vec<&str> = command.split(' ').collect();
-        self.control_plane.kubectl(&command).expect_success();
-        self.agrees(&Round::Changed, "on what was confirmed").await;
-        self
+        let held = seen.tiers.iter().map(|tier| seen.held(tier)).sum::<usize>();
+        if held != round.held {
+            return Err(format!(
+                "{held} directions of namespaces that nobody selects are isolated, expected {}",
+                round.held
+            ));
+        }
+        let wrong = self.wrong(&seen, &counters, &events, round, &self.controller.metrics(), None)?;
+        let fights = !counters.fights.contested(unix_now())?.is_empty();
+        match wrong.is_empty() {
+            true => Ok((seen, counters, fights)),
+            false => Err(format!("\n{}", wrong.join("\n"))),
+        }
+    }
+
+    /// Everything that is not as it was counted. What `cofferdam status` says is asked for where it is not given.
+    fn wrong(
+        &self,
+        seen: &Seen,
+        counters: &Counters,
+        events: &[Arc<AuditEvent>],
+        round: &Round,
+        metrics: &Metrics,
+        told: Option<&Value>,
+    ) -> Result<Vec<String>, String> {
+        let troubles = Troubles {
+            contested: counters.fights.contested(unix_now())?,
+            standing: &counters.standing,
+        };
+        let moment = Moment {
+            metrics,
+            before: &self.seen,
+            seen,
+            counters,
+            troubles: &troubles,
+            events: &events[counters.requests_from..],
+            of_the_round: &events[self.mark..],
+            restarted: round.restarted,
+        };
+        let mut wrong = wrong_statuses(seen, &troubles);
+        wrong.extend(wrong_releases(seen, events));
+        wrong.extend(wrong_metrics(&moment));
+        match told {
+            Some(told) => wrong.extend(wrong_report(told, seen, &troubles)),
+            None if wrong.is_empty() => wrong = wrong_report(&report(&self.control_plane)?, seen, &troubles),
+            None => {}
+        }
+        Ok(wrong)
     }
 }
 
-/// What stands and what happened, once every number is of it.
-async fn agreement(
-    control_plane: &ControlPlane,
-    controller: &Controller,
-    before: &Seen,
-    round: &Round,
-    counters: &Counters,
-    mark: usize,
-) -> Result<(Seen, Counters), String> {
-    let seen = Seen::now(&control_plane.admin().await).await?;
-    let events = control_plane.audit_log().settled(control_plane).await;
-    let mut counters = counters.clone();
-    match round {
-        Round::Tampered => counters.count_heals(before, &events[mark..]),
-        Round::TierDeleted(tier) => counters.forget(tier),
-        Round::Created(names) => {
-            let created = seen
-                .namespaces
-                .iter()
-                .filter(|namespace| names.iter().any(|created| created == name(namespace)));
-            for namespace in created {
-                if let Rule::Tier(tier) = seen.rule(namespace) {
-                    *counters.protected.entry(name(tier).to_owned()).or_default() += 1;
-                }
-            }
-        }
-        Round::Deleted(gone) if seen.namespaces.iter().any(|namespace| name(namespace) == gone) => {
-            return Err(format!("{gone} is still being deleted"));
-        }
-        _ => {}
-    }
-    let held = seen.tiers.iter().map(|tier| seen.held(tier)).sum::<usize>();
-    let right = if let Round::Held(held) = round { *held } else { 0 };
-    if held != right {
-        return Err(format!(
-            "{held} directions of namespaces that nobody selects are isolated, expected {right}"
-        ));
-    }
-    let mut wrong = wrong_statuses(&seen);
-    wrong.extend(wrong_releases(&seen, &events));
-    wrong.extend(wrong_metrics(
-        &controller.metrics(),
-        &seen,
-        &counters,
-        &events[counters.requests_from..],
-    ));
-    if wrong.is_empty() {
-        wrong = wrong_report(&report(control_plane)?, &seen);
-    }
-    match wrong.is_empty() {
-        true => Ok((seen, counters)),
-        false => Err(format!("\n{}", wrong.join("\n"))),
+fn restarted() -> Round {
+    Round {
+        restarted: true,
+        ..Round::default()
     }
 }
 
 /// What `cofferdam status` says.
 fn report(control_plane: &ControlPlane) -> Result<Value, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_cofferdam"))
+    let output = Command::new(binary())
         .args(["status", "-o", "json"])
         .args(EXEMPT)
         .env("KUBECONFIG", control_plane.kubeconfig(Identity::Admin))

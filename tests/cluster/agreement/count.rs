@@ -48,12 +48,14 @@ impl Seen {
 
     /// The tiers that select a namespace, the strongest first.
     pub fn selecting(&self, namespace: &Value) -> Vec<&Value> {
-        let team = &namespace["metadata"]["labels"]["team"];
-        let selects =
-            |tier: &&Value| team.is_string() && tier["spec"]["namespaceSelector"]["matchLabels"]["team"] == *team;
+        let selects = |tier: &&Value| team_of(namespace) == Some(team_of_tier(tier));
         let mut selecting: Vec<_> = self.tiers.iter().filter(selects).collect();
         selecting.sort_by_key(|tier| (-precedence(tier), name(tier).to_owned()));
         selecting
+    }
+
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.namespaces.iter().map(name).collect()
     }
 
     pub fn tier(&self, named: &str) -> &Value {
@@ -226,6 +228,17 @@ fn is_as_wanted(policy: &Value, tier: &Value, spec: &Value) -> bool {
 pub fn owner(policy: &Value) -> Option<&str> {
     let mut owners = policy["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     owners.find(|owner| owner["kind"] == "IsolationTier")?["uid"].as_str()
+}
+
+/// The team of a namespace, by which the tiers of this test select.
+pub fn team_of(namespace: &Value) -> Option<&str> {
+    namespace["metadata"]["labels"]["team"].as_str()
+}
+
+/// The team whose namespaces a tier selects.
+pub fn team_of_tier(tier: &Value) -> &str {
+    let team = tier["spec"]["namespaceSelector"]["matchLabels"]["team"].as_str();
+    team.unwrap_or_default()
 }
 
 pub fn enforces(tier: &Value) -> bool {

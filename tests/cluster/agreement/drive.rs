@@ -1,22 +1,21 @@
-//! A random life of a small cluster. Only what can happen side by side without one deciding what the other means happens
-//! in one round.
+//! A random life of a small cluster. Changes of every kind happen in one round, at once and in any order, as long as none
+//! decides what another means: each of them has a team, a namespace or a tier of its own.
 
-use cofferdam::api::names::MANAGED_BY_LABEL;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
-use kube::{Api, Client};
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::count::{Rule, Seen, name};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, PropagationPolicy};
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::count::{Rule, Seen, name, team_of, team_of_tier};
+use super::tenant::Tenant;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_tiers::{apply_tier, delete_tier, set_labels};
 
 const TIERS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
-const TEAMS: [&str; 3] = ["a", "b", "c"];
-/// More heals of one policy within a minute would make it contested, and when that ends depends on the clock.
-const HEALS_OF_ONE_POLICY: u32 = 4;
+const TEAMS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// SplitMix64: the same seed, the same life.
 pub struct Random(pub u64);
@@ -29,36 +28,74 @@ impl Random {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
+
+    fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
 }
 
+/// Namespace, policy and kind.
+pub type Drifted = (String, String, &'static str);
+
 /// What was done in a round, as far as the counts depend on it.
-#[derive(Debug, Eq, PartialEq)]
-pub enum Round {
-    /// Namespaces appeared.
-    Created(Vec<String>),
-    /// A namespace is being deleted.
-    Deleted(String),
-    /// A tier is gone.
-    TierDeleted(String),
-    /// Namespaces or a tier are others than they were.
-    Changed,
-    /// So many releases are wanted and none may be made.
-    Held(usize),
-    /// A tenant changed policies, and nobody anything else.
-    Tampered,
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Namespaces that appeared, with a tier that stays as it is.
+    pub created: BTreeSet<String>,
+    /// Namespaces that are being deleted.
+    pub deleted: BTreeSet<String>,
+    /// Tiers that are gone.
+    pub tiers_deleted: BTreeSet<String>,
+    /// Namespaces where a tenant changed policies, and nobody anything else.
+    pub tampered: BTreeSet<String>,
+    /// Drift that cannot be healed.
+    pub stands: BTreeSet<Drifted>,
     /// The controller ended and started.
-    Restarted,
+    pub restarted: bool,
+    /// So many releases are wanted and none may be made.
+    pub held: usize,
 }
 
 pub struct Drive {
     random: Random,
     admin: Client,
-    /// How often each policy was tampered with.
-    tampered: BTreeMap<(String, String), u32>,
-    /// What was tampered with in this round: twice, and which difference the controller saw would be chance.
-    this_round: BTreeSet<(String, String)>,
     created: usize,
-    rounds: usize,
+}
+
+/// Who has what in a round.
+#[derive(Default)]
+struct Taken {
+    /// Teams whose tiers change.
+    changing: BTreeSet<String>,
+    /// Teams whose tiers must stay as they are.
+    steady: BTreeSet<String>,
+    tiers: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+    /// What a tenant did in each namespace, so that no policy is changed twice: which difference the controller saw would be
+    /// chance.
+    tenants: BTreeMap<String, Tenant>,
+}
+
+impl Taken {
+    /// Whether these teams' tiers may change in this round; then nobody else may change them.
+    fn may_change(&mut self, teams: &[String]) -> bool {
+        let free = |team: &String| !self.changing.contains(team) && !self.steady.contains(team);
+        let may = teams.iter().all(free);
+        if may {
+            self.changing.extend(teams.iter().cloned());
+        }
+        may
+    }
+
+    /// Whether a team's tiers stay as they are in this round; then they have to.
+    fn stays(&mut self, team: Option<&str>) -> bool {
+        let Some(team) = team else { return true };
+        let stays = !self.changing.contains(team);
+        if stays {
+            self.steady.insert(team.to_owned());
+        }
+        stays
+    }
 }
 
 impl Drive {
@@ -66,89 +103,110 @@ impl Drive {
         Self {
             random: Random(seed),
             admin,
-            tampered: BTreeMap::new(),
-            this_round: BTreeSet::new(),
             created: 0,
-            rounds: 0,
         }
     }
 
-    /// Does something, which `seen` decides with the dice.
+    /// Does some things, which `seen` decides with the dice, as fast as the API server takes them.
     pub async fn round(&mut self, seen: &Seen) -> (Round, String) {
-        self.rounds += 1;
-        let ours: Vec<&str> = seen
-            .namespaces
-            .iter()
-            .map(name)
-            .filter(|name| name.starts_with("life-"))
-            .collect();
-        // Something to live with first.
-        if seen.tiers.len() < 2 && self.rounds < 6 {
-            return self.apply().await;
+        let (mut round, mut taken, mut done) = (Round::default(), Taken::default(), Vec::new());
+        for _ in 0..=self.random.below(6) {
+            let kind = self.random.below(16);
+            let what = match kind {
+                // Something to live with first.
+                _ if seen.tiers.len() < 2 && round.tampered.is_empty() => self.apply(seen, &mut taken).await,
+                0..=2 => self.create(&mut round, &mut taken).await,
+                3 => self.delete(seen, &mut round, &mut taken).await,
+                4 | 5 => self.relabel(seen, &mut taken).await,
+                6 => self.delete_a_tier(seen, &mut round, &mut taken).await,
+                7..=9 => self.apply(seen, &mut taken).await,
+                _ => self.tamper(seen, &mut round, &mut taken).await,
+            };
+            done.extend(what);
         }
-        match self.random.below(16) {
-            0 | 1 => self.create().await,
-            2 if ours.len() > 6 => {
-                let gone = ours[self.random.below(ours.len())].to_owned();
-                let namespaces: Api<Namespace> = Api::all(self.admin.clone());
-                namespaces.delete(&gone, &DeleteParams::default()).await.unwrap();
-                let words = format!("deleted {gone}");
-                (Round::Deleted(gone), words)
-            }
-            3 | 4 if !ours.is_empty() => {
-                let (mut moved, mut once) = (Vec::new(), BTreeSet::new());
-                for _ in 0..=self.random.below(3) {
-                    let namespace = ours[self.random.below(ours.len())];
-                    let team = self.team();
-                    if !once.insert(namespace) {
-                        continue;
-                    }
-                    set_labels(&self.admin, namespace, json!({"team": team})).await;
-                    moved.push(format!("{namespace} to {team:?}"));
-                }
-                (Round::Changed, format!("moved {}", moved.join(", ")))
-            }
-            5 if !seen.tiers.is_empty() => {
-                let tier = name(&seen.tiers[self.random.below(seen.tiers.len())]).to_owned();
-                delete_tier(&self.admin, &tier, PropagationPolicy::Background).await;
-                let words = format!("deleted tier {tier}");
-                (Round::TierDeleted(tier), words)
-            }
-            6..=8 => self.apply().await,
-            _ if ours.len() < 4 => self.create().await,
-            _ => self.tamper(seen).await,
-        }
+        (round, done.join("; "))
     }
 
-    async fn create(&mut self) -> (Round, String) {
+    async fn create(&mut self, round: &mut Round, taken: &mut Taken) -> Option<String> {
         let mut created = Vec::new();
-        for _ in 0..=self.random.below(4) {
+        for _ in 0..=self.random.below(3) {
             self.created += 1;
             let prefix = if self.random.below(8) == 0 { "vault" } else { "life" };
             let namespace = format!("{prefix}-{}", self.created);
-            let team = self.team();
+            let team = self.team().filter(|team| taken.stays(Some(team)));
             let labels: Vec<_> = team.iter().map(|team| ("team", *team)).collect();
             create_namespace(&self.admin, &namespace, &labels).await;
+            taken.namespaces.insert(namespace.clone());
             created.push(namespace);
         }
-        let words = format!("created {}", created.join(", "));
-        (Round::Created(created), words)
+        round.created.extend(created.iter().cloned());
+        Some(format!("created {}", created.join(", ")))
     }
 
-    fn team(&mut self) -> Option<&'static str> {
-        let team = self.random.below(TEAMS.len() + 1);
-        TEAMS.get(team).copied()
+    async fn delete(&mut self, seen: &Seen, round: &mut Round, taken: &mut Taken) -> Option<String> {
+        let namespace = self.namespace(seen, taken).filter(|_| lives(seen).len() > 8)?;
+        let gone = name(namespace).to_owned();
+        // What the controller sees first of it, the end or the tier, is chance.
+        if !taken.stays(team_of(namespace)) {
+            return None;
+        }
+        taken.namespaces.insert(gone.clone());
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        namespaces.delete(&gone, &DeleteParams::default()).await.unwrap();
+        let words = format!("deleted {gone}");
+        round.deleted.insert(gone);
+        Some(words)
     }
 
-    async fn apply(&mut self) -> (Round, String) {
-        let tier = TIERS[self.random.below(TIERS.len())];
-        let team = TEAMS[self.random.below(TEAMS.len())];
+    async fn relabel(&mut self, seen: &Seen, taken: &mut Taken) -> Option<String> {
+        let namespace = self.namespace(seen, taken)?;
+        let team = self.team();
+        if !taken.stays(team_of(namespace)) || !taken.stays(team) {
+            return None;
+        }
+        let namespace = name(namespace);
+        taken.namespaces.insert(namespace.to_owned());
+        set_labels(&self.admin, namespace, json!({"team": team})).await;
+        Some(format!("moved {namespace} to {team:?}"))
+    }
+
+    async fn delete_a_tier(&mut self, seen: &Seen, round: &mut Round, taken: &mut Taken) -> Option<String> {
+        let mut tiers: Vec<_> = seen.tiers.iter().collect();
+        tiers.retain(|tier| !taken.tiers.contains(name(tier)));
+        let tier = *tiers.get(self.random.below(tiers.len().max(1)))?;
+        if !taken.may_change(&[team_of_tier(tier).to_owned()]) {
+            return None;
+        }
+        let tier = name(tier).to_owned();
+        taken.tiers.insert(tier.clone());
+        delete_tier(&self.admin, &tier, PropagationPolicy::Background).await;
+        let words = format!("deleted tier {tier}");
+        round.tiers_deleted.insert(tier);
+        Some(words)
+    }
+
+    async fn apply(&mut self, seen: &Seen, taken: &mut Taken) -> Option<String> {
+        let tier = *self.random.one_of(&TIERS);
+        let team = *self.random.one_of(&TEAMS);
+        let before = seen.tiers.iter().find(|known| name(known) == tier);
+        let mut teams = vec![team.to_owned()];
+        teams.extend(before.map(|before| team_of_tier(before).to_owned()));
+        if taken.tiers.contains(tier) || !taken.may_change(&teams) {
+            return None;
+        }
+        taken.tiers.insert(tier.to_owned());
+        let spec = self.spec(team);
+        apply_tier(&self.admin, tier, &spec).await;
+        Some(format!("applied tier {tier}: {}", spec.replace('\n', ", ")))
+    }
+
+    fn spec(&mut self, team: &str) -> String {
         let mode = if self.random.below(5) == 0 {
             "Observe"
         } else {
             "Enforce"
         };
-        let isolate = ["[Ingress]", "[Egress]", "[Ingress, Egress]"][self.random.below(3)];
+        let isolate = *self.random.one_of(&["[Ingress]", "[Egress]", "[Ingress, Egress]"]);
         // Few values, so that ties occur.
         let precedence = self.random.below(3);
         let mut allow = Vec::new();
@@ -166,124 +224,48 @@ impl Drive {
             true => String::new(),
             false => format!("allow: [{}]\n", allow.join(", ")),
         };
-        let spec = format!(
+        format!(
             "namespaceSelector: {{matchLabels: {{team: {team}}}}}\nmode: {mode}\nisolate: {isolate}\nprecedence: {precedence}\n{allow}"
-        );
-        apply_tier(&self.admin, tier, &spec).await;
-        (
-            Round::Changed,
-            format!("applied tier {tier}: {}", spec.replace('\n', "; ")),
         )
     }
 
-    async fn tamper(&mut self, seen: &Seen) -> (Round, String) {
+    async fn tamper(&mut self, seen: &Seen, round: &mut Round, taken: &mut Taken) -> Option<String> {
+        let lives = lives(seen);
+        let namespace = lives.get(self.random.below(lives.len().max(1)))?;
+        let of = name(namespace);
+        let is_ours = round.tampered.contains(of) || !taken.namespaces.contains(of);
+        if !is_ours || !taken.stays(team_of(namespace)) {
+            return None;
+        }
+        taken.namespaces.insert(of.to_owned());
+        round.tampered.insert(of.to_owned());
+        let is_governed = matches!(seen.rule(namespace), Rule::Tier(_));
+        let policies: Api<NetworkPolicy> = Api::namespaced(self.admin.clone(), of);
+        let tenant = taken.tenants.entry(of.to_owned()).or_default();
         let mut done = Vec::new();
-        self.this_round.clear();
-        let ours = seen
-            .namespaces
-            .iter()
-            .filter(|namespace| name(namespace).starts_with("life-"));
-        let ours: Vec<_> = ours.collect();
-        for _ in 0..=self.random.below(8) {
-            let namespace = ours[self.random.below(ours.len())];
-            let is_governed = matches!(seen.rule(namespace), Rule::Tier(_));
-            let namespace = name(namespace);
-            let policies: Api<NetworkPolicy> = Api::namespaced(self.admin.clone(), namespace);
-            let reserved: Vec<&str> = seen.reserved_in(namespace).into_keys().collect();
-            let what = match self.random.below(6) {
-                0 => self.open_or_shut_a_door(seen, namespace, &policies).await,
-                1 if is_governed => self.forge(namespace, &policies).await,
-                _ if reserved.is_empty() => continue,
-                kind => {
-                    let policy = reserved[self.random.below(reserved.len())];
-                    self.change(namespace, policy, kind, is_governed, &policies).await
-                }
-            };
-            done.extend(what.map(|what| format!("{what} in {namespace}")));
+        for _ in 0..=self.random.below(4) {
+            done.extend(tenant.act(&mut self.random, seen, of, is_governed, &policies).await);
         }
-        (Round::Tampered, done.join(", "))
+        (!done.is_empty()).then(|| format!("in {of}: {}", done.join(", ")))
     }
 
-    /// A policy of the tenant's own, which lets everybody in.
-    async fn open_or_shut_a_door(
-        &mut self,
-        seen: &Seen,
-        namespace: &str,
-        policies: &Api<NetworkPolicy>,
-    ) -> Option<String> {
-        let door = format!("door-{}", self.random.below(2));
-        if !self.once(namespace, &door, 1000) {
-            return None;
-        }
-        if seen.open_doors(namespace).contains(door.as_str()) {
-            policies.delete(&door, &DeleteParams::default()).await.ok()?;
-            return Some(format!("shut {door}"));
-        }
-        policies
-            .create(&PostParams::default(), &open_policy(&door))
-            .await
-            .ok()?;
-        Some(format!("opened {door}"))
+    fn team(&mut self) -> Option<&'static str> {
+        let team = self.random.below(TEAMS.len() + 1);
+        TEAMS.get(team).copied()
     }
 
-    /// A policy under a reserved name that no tier wants.
-    async fn forge(&mut self, namespace: &str, policies: &Api<NetworkPolicy>) -> Option<String> {
-        let policy = format!("cofferdam-allow-forged-{}", self.random.below(3));
-        if !self.once(namespace, &policy, HEALS_OF_ONE_POLICY) {
-            return None;
-        }
-        policies
-            .create(&PostParams::default(), &open_policy(&policy))
-            .await
-            .ok()?;
-        Some(format!("forged {policy}"))
-    }
-
-    /// Ours. Where nobody heals it is only deleted: what would be found there later is not of one round.
-    async fn change(
-        &mut self,
-        namespace: &str,
-        policy: &str,
-        kind: usize,
-        is_governed: bool,
-        policies: &Api<NetworkPolicy>,
-    ) -> Option<String> {
-        if !self.once(namespace, policy, HEALS_OF_ONE_POLICY) {
-            return None;
-        }
-        let patch = match kind {
-            2 | 3 if is_governed => json!({"spec": open_policy(policy).spec}),
-            4 if is_governed => json!({"metadata": {"labels": {MANAGED_BY_LABEL: null}}}),
-            _ => {
-                policies.delete(policy, &DeleteParams::default()).await.ok()?;
-                return Some(format!("deleted {policy}"));
-            }
-        };
-        let parameters = PatchParams {
-            field_manager: Some(String::from("tenant")),
-            ..PatchParams::default()
-        };
-        policies.patch(policy, &parameters, &Patch::Merge(patch)).await.ok()?;
-        Some(format!("changed {policy} (way {kind})"))
-    }
-
-    fn once(&mut self, namespace: &str, policy: &str, at_most: u32) -> bool {
-        let key = (namespace.to_owned(), policy.to_owned());
-        let count = self.tampered.entry(key.clone()).or_default();
-        if !self.this_round.insert(key) {
-            return false;
-        }
-        *count += 1;
-        *count <= at_most
+    /// One that nothing happens to yet.
+    fn namespace<'seen>(&mut self, seen: &'seen Seen, taken: &Taken) -> Option<&'seen serde_json::Value> {
+        let mut free = lives(seen);
+        free.retain(|namespace| !taken.namespaces.contains(name(namespace)));
+        free.get(self.random.below(free.len().max(1))).copied()
     }
 }
 
-fn open_policy(name: &str) -> NetworkPolicy {
-    let policy: Value = json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": name},
-        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
-    });
-    serde_json::from_value(policy).unwrap()
+/// The namespaces that this life may do anything to.
+fn lives(seen: &Seen) -> Vec<&serde_json::Value> {
+    let namespaces = seen.namespaces.iter();
+    namespaces
+        .filter(|namespace| name(namespace).starts_with("life-"))
+        .collect()
 }

@@ -205,7 +205,7 @@ impl Controller {
 }
 
 // Another one to show that a check finds what it looks for: COFFERDAM_TEST_BINARY names it.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let other = std::env::var_os("COFFERDAM_TEST_BINARY");
     other.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cofferdam")), PathBuf::from)
 }
