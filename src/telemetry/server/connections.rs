@@ -1,11 +1,12 @@
 //! Connections that cost little, whoever opens them: every pod of a cluster can reach this port, and what takes the memory
 //! of this process ends the protection of all namespaces.
 //!
-//! Who comes when all are taken gets the place of the connection that was opened first, so that a crowd that only holds
-//! connections open keeps neither the kubelet's probes nor Prometheus out.
+//! Who comes when all places are taken gets one of the address that holds most of them, its oldest: a crowd keeps neither
+//! the kubelet's probes nor Prometheus out, and breaks none of theirs off, as they hold one or two each.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -28,14 +29,14 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Serves until it is dropped, and so are the connections then.
 pub(super) async fn serve_connections(listener: TcpListener, router: Router) {
-    let (mut connections, mut by_age) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+    let (mut connections, mut places) = (JoinSet::new(), Places::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = connections.join_next(), if !connections.is_empty() => continue,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
             Err(error) => {
                 tracing::warn!(%error, "metrics and probes: a connection cannot be accepted; it is tried again");
@@ -43,13 +44,35 @@ pub(super) async fn serve_connections(listener: TcpListener, router: Router) {
                 continue;
             }
         };
-        by_age.retain(|connection| !connection.is_finished());
-        if by_age.len() >= MOST_CONNECTIONS
-            && let Some(first) = by_age.pop_front()
+        let connection = connections.spawn(serve_connection(stream, router.clone()));
+        places.take(peer.ip(), connection);
+    }
+}
+
+/// The open connections and whose they are, by age.
+#[derive(Default)]
+struct Places(VecDeque<(IpAddr, AbortHandle)>);
+
+impl Places {
+    /// Takes a place, and where there is none another's.
+    fn take(&mut self, peer: IpAddr, connection: AbortHandle) {
+        self.0.retain(|(_, connection)| !connection.is_finished());
+        self.0.push_back((peer, connection));
+        if self.0.len() > MOST_CONNECTIONS
+            && let Some((_, connection)) = self.one_too_many().and_then(|place| self.0.remove(place))
         {
-            first.abort();
+            connection.abort();
         }
-        by_age.push_back(connections.spawn(serve_connection(stream, router.clone())));
+    }
+
+    /// The oldest of the address that holds most, and of several such addresses the oldest of all. Never the one that
+    /// just came, unless it is the only one.
+    fn one_too_many(&self) -> Option<usize> {
+        let held_by = |peer: IpAddr| self.0.iter().filter(|(other, _)| *other == peer).count();
+        // Backwards: of equals, the last one is taken.
+        let places = self.0.iter().enumerate().rev();
+        let most = places.max_by_key(|(_, (peer, _))| held_by(*peer));
+        most.map(|(place, _)| place)
     }
 }
 

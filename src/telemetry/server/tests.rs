@@ -1,11 +1,14 @@
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::sync::Notify;
 
-use super::connections::{LONGEST_HEAD, MOST_CONNECTIONS};
+use super::connections::{LONGEST_HEAD, MOST_CONNECTIONS, serve_connections};
 use super::*;
 use crate::telemetry::metrics::KnownSeries;
 
@@ -149,5 +152,125 @@ async fn many_scrapes_at_once_are_all_answered() {
     let scrapes = (0..MOST_CONNECTIONS / 2).map(|_| ask(running.address, "/metrics"));
     for answer in futures::future::join_all(scrapes).await {
         assert!(answer.contains("\ncofferdam_build_info{version="), "{answer}");
+    }
+}
+
+const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+/// Answers that are under way until they are let go.
+#[derive(Default)]
+struct Answers {
+    under_way: AtomicUsize,
+    let_go: Notify,
+}
+
+struct UnderWay(Arc<Answers>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Answers {
+    fn router(self: &Arc<Self>) -> Router {
+        let answer = |State(answers): State<Arc<Self>>| async move {
+            let let_go = answers.let_go.notified();
+            answers.under_way.fetch_add(1, Ordering::SeqCst);
+            let _under_way = UnderWay(Arc::clone(&answers));
+            let_go.await;
+            "all of it\n"
+        };
+        Router::new().route("/", get(answer).with_state(Arc::clone(self)))
+    }
+
+    async fn are_under_way(&self, count: usize) {
+        let are = async {
+            while self.under_way.load(Ordering::SeqCst) != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let are = tokio::time::timeout(Duration::from_secs(60), are).await;
+        assert!(are.is_ok(), "{} are under way", self.under_way.load(Ordering::SeqCst));
+    }
+}
+
+/// Asks from an address of one's own, and does not wait for the answer.
+async fn ask_from(source: Ipv4Addr, address: SocketAddr) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(ASK).await.unwrap();
+    stream
+}
+
+async fn answer_to(mut stream: tokio::net::TcpStream) -> String {
+    let mut answer = String::new();
+    // What was broken off is no answer.
+    _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+const PROMETHEUS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const KUBELET: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+
+#[tokio::test]
+async fn a_flood_from_one_address_breaks_off_no_scrape_from_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, answers) = (listener.local_addr().unwrap(), Arc::new(Answers::default()));
+    tokio::spawn(serve_connections(listener, answers.router()));
+    let scrape = ask_from(PROMETHEUS, address).await;
+    answers.are_under_way(1).await;
+    let mut flood = Vec::new();
+    for _ in 0..3 * MOST_CONNECTIONS {
+        flood.push(ask_from(FLOOD, address).await);
+    }
+    for stream in flood.drain(..2 * MOST_CONNECTIONS) {
+        assert!(is_ended(stream).await);
+    }
+    answers.are_under_way(MOST_CONNECTIONS).await;
+    answers.let_go.notify_waiters();
+    let answer = answer_to(scrape).await;
+    assert!(answer.ends_with("all of it\n"), "{answer:?}");
+}
+
+// As after this process stood still: all are there before the first is served.
+#[tokio::test]
+async fn a_burst_from_one_address_takes_no_place_from_a_probe_that_waits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, answers) = (listener.local_addr().unwrap(), Arc::new(Answers::default()));
+    let probes = [ask_from(KUBELET, address).await, ask_from(KUBELET, address).await];
+    let mut flood = Vec::new();
+    for _ in 0..2 * MOST_CONNECTIONS {
+        flood.push(ask_from(FLOOD, address).await);
+    }
+    tokio::spawn(serve_connections(listener, answers.router()));
+    answers.are_under_way(MOST_CONNECTIONS).await;
+    answers.let_go.notify_waiters();
+    for probe in probes {
+        let answer = answer_to(probe).await;
+        assert!(answer.ends_with("all of it\n"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_from_many_addresses_has_no_more_places_and_the_last_to_come_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, answers) = (listener.local_addr().unwrap(), Arc::new(Answers::default()));
+    tokio::spawn(serve_connections(listener, answers.router()));
+    let mut flood = Vec::new();
+    for number in 1..=4 * MOST_CONNECTIONS {
+        let source = Ipv4Addr::new(127, 0, 1, u8::try_from(number).unwrap());
+        flood.push(ask_from(source, address).await);
+    }
+    for stream in flood.drain(..3 * MOST_CONNECTIONS) {
+        assert!(is_ended(stream).await);
+    }
+    answers.are_under_way(MOST_CONNECTIONS).await;
+    answers.let_go.notify_waiters();
+    for stream in flood {
+        let answer = answer_to(stream).await;
+        assert!(answer.ends_with("all of it\n"), "{answer:?}");
     }
 }
