@@ -3,8 +3,8 @@
 mod relist;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::watcher::Event;
@@ -20,6 +20,10 @@ const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 /// The most policies of a namespace that are known by name. That there are more is told of the last of them: they cost
 /// some kilobytes each, and a tenant can create a thousand in a second.
 const MOST_POLICIES: usize = 2_000;
+
+/// A new one in each process. Under a key that all know, a tenant could search for two names of one hash: when one of them
+/// is deleted, the other would be forgotten with it, and what it opens would be told to nobody.
+static HASH_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The index. Its lock is its own, so that a storm of foreign policies holds up no plan.
 #[derive(Debug, Default)]
@@ -42,7 +46,7 @@ struct State {
 struct Policies {
     by_name: BTreeMap<Box<str>, ForeignSpec>,
     kept_bytes: usize,
-    /// Hashes of the names beyond [`MOST_POLICIES`].
+    /// Hashes of the names beyond [`MOST_POLICIES`], under [`HASH_KEY`].
     beyond: HashSet<u64>,
 }
 
@@ -176,9 +180,7 @@ fn read(policy: &NetworkPolicy) -> Option<(String, ForeignPolicy)> {
 }
 
 fn hash(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
+    HASH_KEY.hash_one(name)
 }
 
 fn version_of(policy: &NetworkPolicy) -> u128 {
