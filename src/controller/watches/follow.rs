@@ -35,12 +35,7 @@ impl Watches {
         let mut resource = ListWatch::new(api, selection);
         let mut went_back = self.went_back.subscribe();
         loop {
-            let step = tokio::select! {
-                step = resource.next() => step,
-                // A step that is dropped leaves all to be listed anew.
-                _ = went_back.changed() => continue,
-            };
-            match step {
+            match resource.next_unless(&mut went_back).await {
                 // Before the first request: it says nothing of how things are.
                 Ok(Step::Event(Event::Init)) => handle(Event::Init),
                 // Not the end of the failures: a watch that breaks as soon as it is open is no better than none.

@@ -13,6 +13,7 @@ use kube::core::Status;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::controller::client::within_deadline;
@@ -119,6 +120,20 @@ where
         }
     }
 
+    /// Goes one step, from a list that begins anew where `went_back` tells so.
+    ///
+    /// # Errors
+    /// As for [`Self::next`].
+    pub(super) async fn next_unless(&mut self, went_back: &mut watch::Receiver<()>) -> Result<Step<K>, Broken> {
+        loop {
+            tokio::select! {
+                step = self.next() => return step,
+                // Told before this step was taken, too: that the step is dropped is not enough, it may not have begun.
+                Ok(()) = went_back.changed() => self.list_anew(),
+            }
+        }
+    }
+
     /// Goes one step. A call that is dropped leaves a list to begin anew.
     ///
     /// # Errors
@@ -139,6 +154,10 @@ where
         }
     }
 
+    fn list_anew(&mut self) {
+        (self.unanswered, self.state) = (0, State::Unlisted);
+    }
+
     fn count_unanswered(&mut self, told: Option<&Result<Step<K>, Broken>>) {
         match told {
             Some(Err(Broken::Open(kube::Error::Api(_))) | Ok(Step::Opened)) => self.unanswered = 0,
@@ -146,7 +165,7 @@ where
             _ => {}
         }
         if self.unanswered >= UNANSWERED {
-            (self.unanswered, self.state) = (0, State::Unlisted);
+            self.list_anew();
         }
     }
 }

@@ -336,3 +336,33 @@ async fn a_watch_of_an_etcd_that_was_set_back_showed_nothing() {
         assert_eq!(server.asked(), ["list", "watch 10", "list"]);
     }
 }
+
+// Told while the watch waits, or while nobody waits for it: then, which of the two is looked at first is up to chance.
+#[tokio::test(start_paused = true)]
+async fn whenever_it_is_told_that_etcd_was_set_back_all_is_listed_anew() {
+    for told_between_two_steps in [true, false].repeat(32) {
+        let (server, mut resource) = Server::that([
+            list(&[], 10, ""),
+            Answer::Hangs(Vec::new(), FOR_EVER),
+            list(&["a"], 4, ""),
+            Answer::Hangs(Vec::new(), FOR_EVER),
+        ]);
+        let (tell, mut went_back) = watch::channel(());
+        assert_eq!(steps(&mut resource, 3).await, LISTED);
+        let telling = async {
+            if !told_between_two_steps {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tell.send_replace(());
+        };
+        if told_between_two_steps {
+            telling.await;
+            assert_eq!(in_words(resource.next_unless(&mut went_back).await), "list begins");
+        } else {
+            let (step, ()) = tokio::join!(resource.next_unless(&mut went_back), telling);
+            assert_eq!(in_words(step), "list begins");
+        }
+        assert_eq!(steps(&mut resource, 3).await, ["listed a", "list ends", "opened"]);
+        assert_eq!(server.asked(), ["list", "watch 10", "list", "watch 4"]);
+    }
+}
