@@ -10,29 +10,48 @@ pub(super) const PAGE: u32 = 500;
 /// A page that was too large is asked for again with so many times fewer objects.
 const SHRINKS_BY: u32 = 8;
 
+/// Only after so many pages that came are twice as many objects asked for: where each object is so large that two are too
+/// many for a page, every try of two is a page in vain.
+const GROWS_AFTER: u32 = 4;
+
 /// The size of the next page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct PageSize(u32);
+pub(super) struct PageSize {
+    objects: u32,
+    /// Pages of this size that came, one after the other.
+    came: u32,
+}
 
 impl PageSize {
     /// As many as usual.
     pub(super) fn usual() -> Self {
-        Self(PAGE)
+        Self::of(PAGE)
     }
 
     /// What to ask for. A page of one object is never too large.
     pub(super) fn objects(self) -> u32 {
-        self.0
+        self.objects
+    }
+
+    fn of(objects: u32) -> Self {
+        Self { objects, came: 0 }
     }
 
     /// The page came: what comes next may be smaller.
     pub(super) fn after_a_page(self) -> Self {
-        Self(self.0.saturating_mul(2).min(PAGE))
+        let came = self.came + 1;
+        if self.objects == PAGE {
+            self
+        } else if came < GROWS_AFTER {
+            Self { came, ..self }
+        } else {
+            Self::of(self.objects.saturating_mul(2).min(PAGE))
+        }
     }
 
     /// The size to ask for the same page with; `None` where this is another error.
     pub(super) fn smaller(self, error: &kube::Error) -> Option<Self> {
-        (self.0 > 1 && is_too_large(error)).then(|| Self((self.0 / SHRINKS_BY).max(1)))
+        (self.objects > 1 && is_too_large(error)).then(|| Self::of((self.objects / SHRINKS_BY).max(1)))
     }
 }
 
@@ -66,8 +85,26 @@ mod tests {
             size = size.after_a_page();
             sizes.push(size.objects());
         }
-        assert_eq!(sizes, [2, 4, 8, 16, 32, 64, 128, 256, 500]);
+        sizes.dedup();
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 500]);
+        assert_eq!(size.after_a_page(), PageSize::usual());
         let other = kube::Error::Service("away".into());
         assert_eq!(size.smaller(&other), None);
+    }
+
+    #[test]
+    fn a_list_of_objects_that_come_only_one_by_one_asks_for_few_of_them_twice() {
+        let too_large = kube::Error::Service(Box::new(PageTooLarge));
+        let (mut size, mut came, mut refused) = (PageSize::usual(), 0, 0);
+        while came < 1000 {
+            size = if let Some(smaller) = size.smaller(&too_large) {
+                refused += 1;
+                smaller
+            } else {
+                came += 1;
+                size.after_a_page()
+            };
+        }
+        assert!(refused <= came / 4 + 3, "{refused} refused for {came} that came");
     }
 }
