@@ -28,7 +28,7 @@ pub struct Readable<K>(pub K);
 
 /// What is read in place of a spec with more than [`MOST_VALUES`].
 pub trait StandIn {
-    /// As JSON; `None` where only those write such objects who may do anything.
+    /// As JSON; `None` for kinds that have no spec, or of which only the cluster's own objects are asked for.
     const SPEC: Option<&'static str> = None;
 }
 
@@ -60,12 +60,12 @@ impl<'de, K: DeserializeOwned + StandIn> Deserialize<'de> for Readable<K> {
 fn read<K: DeserializeOwned + StandIn>(object: &str) -> serde_json::Result<K> {
     if object.len() >= SHORT {
         let Parts { fields, metadata } = Parts::of(object)?;
-        let managed_fields = metadata
+        let reads_managed_fields = metadata
             .get("managedFields")
             .is_none_or(|fields| has_few_values(fields));
         let spec = K::SPEC.filter(|_| fields.get("spec").is_some_and(|spec| !has_few_values(spec)));
-        if spec.is_some() || !managed_fields {
-            return Parts { fields, metadata }.read(managed_fields, spec);
+        if spec.is_some() || !reads_managed_fields {
+            return Parts { fields, metadata }.read(reads_managed_fields, spec);
         }
     }
     serde_json::from_str(object).or_else(|error| {
@@ -93,10 +93,10 @@ impl<'a> Parts<'a> {
     }
 
     /// Reads it, with a word in place of its managed fields unless they are wanted, and with another spec.
-    fn read<K: DeserializeOwned>(self, managed_fields: bool, spec: Option<&str>) -> serde_json::Result<K> {
+    fn read<K: DeserializeOwned>(self, reads_managed_fields: bool, spec: Option<&str>) -> serde_json::Result<K> {
         let not_read = to_raw_value(&json!([{"fieldsType": FIELDS_NOT_READ}]))?;
         let mut metadata: BTreeMap<String, &RawValue> = self.metadata;
-        if !managed_fields && let Some(fields) = metadata.get_mut("managedFields") {
+        if !reads_managed_fields && let Some(fields) = metadata.get_mut("managedFields") {
             *fields = &not_read;
         }
         let metadata = to_raw_value(&metadata)?;
