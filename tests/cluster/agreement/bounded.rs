@@ -15,7 +15,7 @@
 //!
 //! [`super::off_by_one`] holds that these are all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::counted::{Moment, unix_now};
 use super::log::{is_ours, is_policy_write};
@@ -46,6 +46,13 @@ pub fn out_of_bounds(
         return wrong_bucket(moment, histogram, labels, value);
     }
     if let Some(histogram) = metric.strip_suffix("_sum") {
+        let of: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        if moment.metrics.value(&format!("{histogram}_count"), &of).is_none() {
+            return Some(String::from("a sum of times that are not counted"));
+        }
         let (least, most) = sum_of(moment, histogram, labels);
         let (by_buckets_least, by_buckets_most) = sum_by_buckets(moment, histogram, labels);
         return within(least.max(by_buckets_least) - 1e-6, most.min(by_buckets_most) + 1e-6);
@@ -148,6 +155,14 @@ fn buckets(moment: &Moment<'_>, histogram: &str, labels: &BTreeMap<String, Strin
     buckets
 }
 
+/// How many buckets a histogram has.
+fn bounds(moment: &Moment<'_>, histogram: &str) -> usize {
+    let bucket = format!("{histogram}_bucket");
+    let samples = moment.metrics.samples().filter(|(name, ..)| *name == bucket);
+    let bounds: BTreeSet<_> = samples.filter_map(|(_, of, _)| of.get("le")).collect();
+    bounds.len()
+}
+
 /// The sum as the buckets have it.
 fn sum_by_buckets(moment: &Moment<'_>, histogram: &str, labels: &BTreeMap<String, String>) -> (f64, f64) {
     let (mut below, mut count_below, mut least, mut most) = (0.0, 0.0, 0.0, 0.0);
@@ -173,7 +188,14 @@ fn wrong_bucket(moment: &Moment<'_>, histogram: &str, labels: &BTreeMap<String, 
         .metrics
         .value(&format!("{histogram}_count"), &of)
         .unwrap_or(f64::NAN);
+    if moment.metrics.value(&format!("{histogram}_sum"), &of).is_none() {
+        return Some(String::from("times without their sum"));
+    }
     let buckets = buckets(moment, histogram, labels);
+    let expected = bounds(moment, histogram);
+    if buckets.len() != expected {
+        return Some(format!("one of {} buckets, others have {expected}", buckets.len()));
+    }
     let ascending = buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1);
     let complete = buckets
         .last()
