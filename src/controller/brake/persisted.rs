@@ -35,9 +35,9 @@ pub(super) struct Writing {
     confirmed: BTreeMap<Arc<str>, SizeOfRest>,
     /// Whose status has to be written although nothing is released.
     owed: BTreeSet<Arc<str>>,
-    /// What failed last, and when. Who waited for it need not try too: each would take as long, one after the other, and
+    /// What failed last of each tier, and when. Who waited for it need not try too: each would take as long, one after the other, and
     /// every worker might be among them.
-    failed: Option<(Duration, Failure)>,
+    failed: BTreeMap<Arc<str>, (Duration, Failure)>,
 }
 
 impl Writing {
@@ -79,15 +79,15 @@ impl ReleaseBrake {
             if persisted.tells_of(grant, &self.state().brake) {
                 continue;
             }
-            if let Some((at, failure)) = &persisted.failed
-                && *at >= waits_since
-            {
-                return Err(failure.clone());
-            }
             self.hand_on(&mut persisted);
             let tier = self.cache.tier_of_uid(&grant.release.tier_uid).or_else(|| self.heir());
             // Where there is no tier at all nobody can tell of it beyond this process.
             if let Some(tier) = tier {
+                if let Some((at, failure)) = persisted.failed.get(&tier.uid)
+                    && *at >= waits_since
+                {
+                    return Err(failure.clone());
+                }
                 self.write(&mut persisted, tiers, &tier).await?;
             }
         }
@@ -103,6 +103,9 @@ impl ReleaseBrake {
             let tier = known.parsed.identity();
             let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
             let owes = differs || persisted.owed.contains(&tier.uid);
+            if !owes {
+                patience.succeeded(&tier.uid);
+            }
             if !owes || !patience.may_try(&tier.uid) {
                 continue;
             }
@@ -118,6 +121,7 @@ impl ReleaseBrake {
         let gone = |uid: &Arc<str>| self.cache.tier_of_uid(uid).is_none();
         persisted.confirmed.retain(|uid, _| !gone(uid));
         persisted.owed.retain(|uid| !gone(uid));
+        persisted.failed.retain(|uid, _| !gone(uid));
         let mut state = self.state();
         let orphans: Vec<_> = state.brake.tiers_of_late().into_iter().filter(gone).collect();
         let Some(heir) = self.heir().filter(|_| !orphans.is_empty()) else {
@@ -155,7 +159,8 @@ impl ReleaseBrake {
             }
             Ok(_) => Ok(()),
             Err(failure) => {
-                persisted.failed = Some((self.began.elapsed(), failure.clone()));
+                let failed = (self.began.elapsed(), failure.clone());
+                persisted.failed.insert(Arc::clone(&tier.uid), failed);
                 Err(failure)
             }
         }

@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{KnownSeries, Metrics};
 const ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// An API server that answers every request so, after a while.
-fn server(code: u16) -> TierWriter {
+pub fn server(code: u16) -> TierWriter {
     let answer = move |_: Request<Body>| async move {
         tokio::time::sleep(ROUND_TRIP).await;
         let status = if code == 200 {
@@ -177,4 +177,30 @@ fn absurd_numbers_in_a_status_hold_and_end_no_process() {
     assert_eq!(brake.admit(&census, "n", Duration::ZERO), []);
     assert_eq!(brake.recent_of("uid-t")[&Direction::Egress], u64::MAX);
     assert_eq!(brake.admit(&census, "n", Duration::from_secs(30)).len(), 1);
+}
+
+// One tier whose status was never taken kept the releases of all others waiting, under its name.
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_a_write_of_another_tier_that_fails_writes_its_own() {
+    let (brake, grants) = (brake_with_a_tier(), grants(1).remove(0));
+    let brake = Arc::new(brake);
+    let failure = Failure {
+        reason: words::REQUEST_FAILED,
+        message: String::from("status of IsolationTier other"),
+        retry_after: None,
+    };
+    let held = brake.persisted.lock().await;
+    let waits = tokio::spawn({
+        let brake = Arc::clone(&brake);
+        async move { brake.write_down(&server(200), &grants).await }
+    });
+    tokio::task::yield_now().await;
+    let mut held = held;
+    fail(&mut held, brake.began.elapsed(), failure);
+    drop(held);
+    assert!(waits.await.unwrap().is_ok());
+}
+
+fn fail(writing: &mut Writing, at: Duration, failure: Failure) {
+    writing.failed.insert("uid-other".into(), (at, failure));
 }
