@@ -5,10 +5,10 @@ mod earlier;
 mod persisted;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::persisted::Persisted;
 use super::cache::Cache;
@@ -22,6 +22,8 @@ use crate::policy::{Plan, PolicyName};
 const HELD_LOOK: Duration = Duration::from_secs(5);
 /// As long as it is not known what earlier processes let go, which takes one answer of the API server.
 const EARLY_LOOK: Duration = Duration::from_millis(100);
+/// An answer that takes longer than this may take for ever: then there is no hurry any more.
+const EARLY: Duration = Duration::from_secs(1);
 /// Everything is counted anew after this, whatever is known to have changed.
 const CENSUS_FRESH: Duration = Duration::from_secs(10);
 /// What is held is found out anew after this: it is reported once a second.
@@ -36,6 +38,12 @@ pub(super) struct ReleaseBrake {
     persisted: Persisted,
     /// Whether it is known what earlier processes let go. Before that nothing goes.
     learned: watch::Sender<bool>,
+    /// Why that is not known, once it could not be read.
+    cannot_learn: Mutex<Option<String>>,
+    /// What keeps it from being read may have ended.
+    learn_now: Notify,
+    /// Since when a release waits for it.
+    waits_since: OnceLock<tokio::time::Instant>,
 }
 
 struct State {
@@ -72,6 +80,9 @@ impl ReleaseBrake {
             }),
             persisted: Persisted::default(),
             learned: watch::Sender::new(false),
+            cannot_learn: Mutex::default(),
+            learn_now: Notify::new(),
+            waits_since: OnceLock::new(),
         }
     }
 
@@ -85,7 +96,7 @@ impl ReleaseBrake {
             plan.brake(&wanted.iter().map(|release| release.direction).collect());
             return Ruling {
                 grants: Vec::new(),
-                look_again: Some(EARLY_LOOK),
+                look_again: Some(self.early_look()),
             };
         }
         let (mut state, now) = (self.state(), self.began.elapsed());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::audit::Audit;
+use super::brake::ReleaseBrake;
 use super::cache::{Cache, Watched};
 use super::client::{ApiCall, ApiCallRecorder, WriteGate};
 use super::pulse::Pulse;
@@ -36,15 +37,14 @@ pub(super) fn serve(
     listener: TcpListener,
     metrics: &Arc<Metrics>,
     cache: &Arc<Cache>,
+    brake: &Arc<ReleaseBrake>,
     stuck: Stuck,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (metrics, cache) = (Arc::clone(metrics), Arc::clone(cache));
+    let (metrics, cache, brake) = (Arc::clone(metrics), Arc::clone(cache), Arc::clone(brake));
     let missing = move || {
-        cache
-            .not_current()
-            .into_iter()
-            .map(|(watched, why)| format!("{}: {why}", watched.label()))
-            .collect()
+        let caches = cache.not_current().into_iter();
+        let caches = caches.map(|(watched, why)| format!("{}: {why}", watched.label()));
+        caches.chain(brake.why_not_learned()).collect()
     };
     server::serve(listener, metrics, Arc::new(missing), stuck)
 }

@@ -33,6 +33,8 @@ impl Handover {
                 finalizer_change(&known.parsed, known.has_our_finalizer(), definition_ends, outstanding)
             {
                 write(tiers, &known, change, patience).await;
+            } else {
+                patience.succeeded(&known.parsed.identity().uid);
             }
         }
     }
@@ -56,6 +58,7 @@ async fn write(tiers: &TierWriter, known: &KnownTier, change: FinalizerChange, p
         .await
     {
         Ok(landed) => {
+            patience.succeeded(&identity.uid);
             if landed == Landed::Yes {
                 tracing::info!(tier = &*identity.name, ?change, "finalizer {HANDOVER_FINALIZER}");
             }

@@ -120,7 +120,7 @@ impl Parts {
     /// Starts to answer scrapes and probes.
     pub(super) fn answer(&self, listener: TcpListener, tasks: &mut Tasks) {
         let stuck = stuck(&self.cache, &self.namespaces, &self.pulse);
-        let server = serve(listener, &self.metrics, &self.cache, stuck);
+        let server = serve(listener, &self.metrics, &self.cache, &self.brake, stuck);
         tasks.spawn("the server of metrics and probes", server);
     }
 

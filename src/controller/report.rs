@@ -5,6 +5,7 @@ mod gauges;
 mod patience;
 
 use std::borrow::Cow;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +31,8 @@ use crate::policy::{RankedTier, TierIdentity, World, words};
 
 /// A status is written at most this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// For so long statuses wait for what earlier processes released. Then they say what is known without it.
+const LEARN_BEFORE_REPORTING: Duration = Duration::from_secs(30);
 
 /// Reports on tiers.
 pub(super) struct Reporter {
@@ -73,29 +76,46 @@ impl Reporter {
     /// The API server was away: what failed meanwhile need not wait as long as it was.
     pub(super) fn retry_now(&self) {
         self.retry_now.store(true, Ordering::Relaxed);
+        self.brake.learn_now();
         self.look();
     }
 
     /// Writes statuses when something changed, for ever.
     pub(super) async fn run(self: Arc<Self>, tiers: TierWriter, events: Events) {
         // What is held, and what was confirmed already, is not known before.
-        self.brake.learned().await;
-        let (mut next_look, mut patience) = (None, Patiences::default());
+        let _ = tokio::time::timeout(LEARN_BEFORE_REPORTING, self.brake.learned()).await;
+        let (mut next_look, mut patience, mut knew) = (None, Patiences::default(), self.brake.has_learned());
         loop {
-            match next_look {
-                Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
-                None => self.changed.notified().await,
-            }
+            self.wait_for_news(next_look, knew).await;
+            knew = self.brake.has_learned();
             if self.retry_now.swap(false, Ordering::Relaxed) {
                 patience.retry_now();
             }
+            let began = tokio::time::Instant::now();
             self.handover.settle(&tiers, &mut patience.finalizers).await;
             let stalls = self.report(&tiers, &events, &mut patience.statuses).await;
-            // After the report: that is what reads the annotations.
-            self.brake.tend(&tiers, &mut patience.releases).await;
+            // After the report: that is what reads the annotations. Before it is known it would write that nothing was confirmed.
+            if knew {
+                self.brake.tend(&tiers, &mut patience.releases).await;
+            }
             patience.keep(|uid| self.cache.tier_of_uid(uid).is_some());
-            next_look = stalls.into_iter().chain(patience.next()).min();
+            next_look = stalls.into_iter().chain(patience.next(began)).min();
             tokio::time::sleep(STATUS_INTERVAL).await;
+        }
+    }
+
+    /// Until something changed, it is time for the next look, or it came to be known what earlier processes released.
+    async fn wait_for_news(&self, next_look: Option<tokio::time::Instant>, knew: bool) {
+        let look = async {
+            match next_look {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.changed.notified() => {}
+            () = look => {}
+            () = self.brake.learned(), if !knew => {}
         }
     }
 
@@ -124,8 +144,10 @@ impl Reporter {
                 let at = tokio::time::Instant::now() + wait;
                 next_look = Some(next_look.map_or(at, |other: tokio::time::Instant| other.min(at)));
             }
-            if before.as_ref() != Some(&status) {
-                let identity = ranked.tier.identity();
+            let identity = ranked.tier.identity();
+            if before.as_ref() == Some(&status) {
+                patience.succeeded(&identity.uid);
+            } else if self.knows_more_than(before.as_ref()) {
                 write(tiers, events, identity, before.as_ref(), &status, patience).await;
             }
         }
@@ -144,10 +166,18 @@ impl Reporter {
             let outstanding = self.handover.outstanding(&known);
             let held = held.get(&identity.uid);
             let status = departing_status(identity, outstanding, held, before.as_ref(), Timestamp::now());
-            if before.as_ref() != Some(&status) {
+            if before.as_ref() == Some(&status) {
+                patience.succeeded(&identity.uid);
+            } else if self.knows_more_than(before.as_ref()) {
                 write(tiers, events, identity, before.as_ref(), &status, patience).await;
             }
         }
+    }
+
+    /// Whether something waits is not known before it is known what earlier processes released: what says so stands.
+    fn knows_more_than(&self, before: Option<&IsolationTierStatus>) -> bool {
+        let ready = before.and_then(|status| status.condition(words::READY));
+        self.brake.has_learned() || ready.is_none_or(|ready| ready.reason != words::HELD)
     }
 
     fn tally(&self) -> (Arc<World>, Tally) {

@@ -1,7 +1,7 @@
 //! What the statuses of tiers tell of earlier processes, read once, when this one begins to lead.
 
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -9,9 +9,10 @@ use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::ReleaseBrake;
 use super::persisted::Writing;
+use super::{EARLY, EARLY_LOOK, HELD_LOOK, ReleaseBrake};
 use crate::api::names::CONFIRM_ANNOTATION;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::consistent_read::list_tiers;
@@ -48,11 +49,14 @@ impl ReleaseBrake {
                             chain(&error)
                         );
                     }
-                    tokio::time::sleep(back_off(&"isolationtiers", failures)).await;
+                    self.set_why_not_learned(Some(chain(&error)));
+                    let wait = back_off(&"isolationtiers", failures);
+                    let _ = tokio::time::timeout(wait, self.learn_now.notified()).await;
                 }
             }
         };
         self.inherit_from(&tiers).await;
+        self.set_why_not_learned(None);
         // A task that ends would end the process.
         pending().await
     }
@@ -63,8 +67,38 @@ impl ReleaseBrake {
         let _ = self.learned.subscribe().wait_for(|learned| *learned).await;
     }
 
-    pub(super) fn has_learned(&self) -> bool {
+    pub(in crate::controller) fn has_learned(&self) -> bool {
         *self.learned.borrow()
+    }
+
+    /// What kept it from being known may have ended: whoever waits to ask again asks at once.
+    pub(in crate::controller) fn learn_now(&self) {
+        if !self.has_learned() {
+            self.learn_now.notify_waiters();
+        }
+    }
+
+    /// What could not be read, for `/readyz`; nothing while it is read for the first time, or is known.
+    pub(in crate::controller) fn why_not_learned(&self) -> Option<String> {
+        let why = self.cannot_learn.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = why.as_ref()?;
+        Some(format!(
+            "what earlier processes released, without which nothing is released: cannot list isolationtiers: {why}"
+        ))
+    }
+
+    fn set_why_not_learned(&self, why: Option<String>) {
+        *self.cannot_learn.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// When a release that waits for it is looked at again.
+    pub(super) fn early_look(&self) -> Duration {
+        let waits_since = self.waits_since.get_or_init(Instant::now);
+        if waits_since.elapsed() < EARLY {
+            EARLY_LOOK
+        } else {
+            HELD_LOOK
+        }
     }
 
     pub(super) async fn inherit_from(&self, tiers: &[DynamicObject]) {

@@ -36,9 +36,9 @@ impl Patiences {
         self.all().for_each(Patience::retry_now);
     }
 
-    /// When the next one may be tried again.
-    pub(super) fn next(&mut self) -> Option<Instant> {
-        self.all().filter_map(|patience| patience.next()).min()
+    /// When the next one may be tried again. What was due when the pass `began` had its turn, and needed none.
+    pub(super) fn next(&mut self, began: Instant) -> Option<Instant> {
+        self.all().filter_map(|patience| patience.next(began)).min()
     }
 
     /// Those that are gone wait for nothing.
@@ -80,8 +80,9 @@ impl Patience {
         self.waiting.values_mut().for_each(|waiting| waiting.until = now);
     }
 
-    fn next(&self) -> Option<Instant> {
-        self.waiting.values().map(|waiting| waiting.until).min()
+    fn next(&self, began: Instant) -> Option<Instant> {
+        let until = self.waiting.values().map(|waiting| waiting.until);
+        until.filter(|until| *until > began).min()
     }
 
     fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
@@ -122,13 +123,27 @@ mod tests {
         assert!(before > Duration::from_secs(20), "{before:?}");
         assert!(patience.may_try("o"), "another tier does not wait");
         patience.failed(&other, "o", &refused(Some(7)));
-        assert_eq!(patience.next(), Some(Instant::now() + Duration::from_secs(7)));
+        let began = Instant::now();
+        assert_eq!(patience.next(began), Some(began + Duration::from_secs(7)));
         tokio::time::advance(Duration::from_secs(7)).await;
         assert!(patience.may_try("o") && !patience.may_try("t"));
         patience.retry_now();
         assert!(patience.may_try("t"));
         patience.succeeded("t");
         patience.keep(|uid| uid == "t");
-        assert_eq!(patience.next(), None);
+        assert_eq!(patience.next(began), None);
+    }
+
+    // What timed out and had landed all the same was never written again, and had all namespaces counted every second.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_due_before_a_pass_began_brings_no_other_about() {
+        let mut patiences = Patiences::default();
+        patiences.statuses.failed(&Arc::from("t"), "t", &refused(Some(7)));
+        patiences.releases.failed(&Arc::from("t"), "t", &refused(Some(20)));
+        let later = Instant::now() + Duration::from_secs(20);
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(patiences.next(Instant::now()), Some(later));
+        tokio::time::advance(Duration::from_secs(12)).await;
+        assert_eq!(patiences.next(Instant::now()), None);
     }
 }

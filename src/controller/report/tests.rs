@@ -142,3 +142,26 @@ fn five_hundred_tiers_cost_a_bounded_number_of_bytes_each() {
     assert_eq!(series.len(), 200);
     assert!(bytes_of(&drifting, "cofferdam_namespace_drift{") < 200 * 256);
 }
+
+// Nothing was said of any tier, and no finalizer put on, for as long as the list of tiers was refused.
+#[tokio::test(start_paused = true)]
+async fn no_status_was_written_while_it_was_not_known_what_earlier_processes_released() {
+    let patched = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&patched);
+    let answer = move |request: http::Request<kube::client::Body>| {
+        seen.lock().unwrap().push(request.uri().path().to_owned());
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no"});
+        let answer = http::Response::builder().status(403);
+        let answer = answer.body(kube::client::Body::from(status.to_string().into_bytes()));
+        async move { answer.map_err(tower::BoxError::from) }
+    };
+    let client = kube::Client::new(tower::service_fn(answer), "default");
+    let metrics = Arc::new(Metrics::new(KnownSeries::default()).unwrap());
+    let (events, _publishing) = Events::new(client.clone(), Arc::clone(&metrics));
+    let reporter = Arc::new(built(1, 1, 0));
+    reporter.look();
+    let running = Arc::clone(&reporter).run(TierWriter { client, metrics }, events);
+    assert!(tokio::time::timeout(Duration::from_secs(60), running).await.is_err());
+    let patched = patched.lock().unwrap();
+    assert!(patched.iter().any(|path| path.ends_with("/status")), "{patched:?}");
+}

@@ -110,3 +110,23 @@ async fn a_status_that_cannot_be_read_opened_the_window_anew() {
     let tiers: BTreeSet<_> = state.brake.tiers_of_late();
     assert_eq!(tiers.len(), 2);
 }
+
+// Thousands that waited were planned ten times a second each, for as long as the list was refused.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_cannot_be_read_looks_ever_again_without_hurry() {
+    let brake = super::super::persisted::tests::brake_with_a_tier();
+    assert_eq!(brake.early_look(), EARLY_LOOK);
+    tokio::time::advance(EARLY).await;
+    assert_eq!(brake.early_look(), HELD_LOOK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_says_why_it_is_not_known_what_earlier_processes_released() {
+    let brake = Arc::new(super::super::persisted::tests::brake_with_a_tier());
+    assert_eq!(brake.why_not_learned(), None);
+    let refused = super::super::persisted::tests::server(403).client;
+    let learning = Arc::clone(&brake).learn_of_earlier_processes(refused);
+    assert!(tokio::time::timeout(Duration::from_secs(60), learning).await.is_err());
+    let why = brake.why_not_learned().unwrap();
+    assert!(why.contains("cannot list isolationtiers: "), "{why}");
+}
