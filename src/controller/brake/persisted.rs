@@ -24,6 +24,10 @@ use crate::policy::{TierIdentity, words};
 /// written is the latest.
 pub(super) type Persisted = Mutex<Writing>;
 
+/// When so many tiers are gone that the cache still shows, it is waited for: the others wait for whoever asks one after the
+/// other.
+const GONE_AT_MOST: usize = 3;
+
 /// The digest of a confirmation and how many of its releases are still to be done.
 type SizeOfRest = (Arc<str>, usize);
 
@@ -80,15 +84,40 @@ impl ReleaseBrake {
                 continue;
             }
             self.hand_on(&mut persisted);
-            let tier = self.cache.tier_of_uid(&grant.release.tier_uid).or_else(|| self.heir());
-            // Where there is no tier at all nobody can tell of it beyond this process.
-            if let Some(tier) = tier {
-                if let Some((at, failure)) = persisted.failed.get(&tier.uid)
-                    && *at >= waits_since
-                {
-                    return Err(failure.clone());
-                }
-                self.write(&mut persisted, tiers, &tier).await?;
+            let tier_uid = &grant.release.tier_uid;
+            self.write_where_it_stays(&mut persisted, tiers, tier_uid, waits_since)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A tier that turns out to be gone is told of by the next. Where there is none at all nobody can tell of it beyond this
+    /// process.
+    async fn write_where_it_stays(
+        &self,
+        persisted: &mut Writing,
+        tiers: &TierWriter,
+        tier_uid: &Arc<str>,
+        waits_since: Duration,
+    ) -> Result<(), Failure> {
+        let own = self.cache.tier_of_uid(tier_uid);
+        let heirs = self.heirs().into_iter().filter(|heir| heir.uid != *tier_uid);
+        let mut gone: Vec<Arc<str>> = Vec::new();
+        for tier in own.into_iter().chain(heirs) {
+            if gone.len() == GONE_AT_MOST {
+                return Err(all_gone());
+            }
+            if let Some((at, failure)) = persisted.failed.get(&tier.uid)
+                && *at >= waits_since
+            {
+                return Err(failure.clone());
+            }
+            for gone in &gone {
+                self.state().brake.hand_on(gone, &tier.uid);
+            }
+            match self.write(persisted, tiers, &tier).await? {
+                Landed::Gone => gone.push(Arc::clone(&tier.uid)),
+                Landed::Yes | Landed::Conflict => return Ok(()),
             }
         }
         Ok(())
@@ -110,7 +139,7 @@ impl ReleaseBrake {
                 continue;
             }
             match self.write(&mut persisted, tiers, tier).await {
-                Ok(()) => patience.succeeded(&tier.uid),
+                Ok(_) => patience.succeeded(&tier.uid),
                 Err(failure) => patience.failed(&tier.uid, &tier.name, &failure),
             }
         }
@@ -135,12 +164,16 @@ impl ReleaseBrake {
 
     /// The first tier that stays.
     fn heir(&self) -> Option<Arc<TierIdentity>> {
-        let tiers = self.cache.tiers().into_iter();
-        let mut identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
-        identities.find(|identity| !identity.terminating)
+        self.heirs().into_iter().next()
     }
 
-    async fn write(&self, persisted: &mut Writing, tiers: &TierWriter, tier: &TierIdentity) -> Result<(), Failure> {
+    fn heirs(&self) -> Vec<Arc<TierIdentity>> {
+        let tiers = self.cache.tiers().into_iter();
+        let identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
+        identities.filter(|identity| !identity.terminating).collect()
+    }
+
+    async fn write(&self, persisted: &mut Writing, tiers: &TierWriter, tier: &TierIdentity) -> Result<Landed, Failure> {
         let now = self.began.elapsed();
         let (releases, rest) = {
             let state = self.state();
@@ -155,15 +188,25 @@ impl ReleaseBrake {
                 persisted.until.insert(Arc::clone(&tier.uid), now);
                 persisted.owed.remove(&tier.uid);
                 persisted.knows(&tier.uid, rest);
-                Ok(())
+                Ok(Landed::Yes)
             }
-            Ok(_) => Ok(()),
+            Ok(landed) => Ok(landed),
             Err(failure) => {
                 let failed = (self.began.elapsed(), failure.clone());
                 persisted.failed.insert(Arc::clone(&tier.uid), failed);
                 Err(failure)
             }
         }
+    }
+}
+
+fn all_gone() -> Failure {
+    Failure {
+        reason: words::REQUEST_FAILED,
+        message: format!(
+            "releases in the status of an IsolationTier: {GONE_AT_MOST} of them are gone; it is tried again"
+        ),
+        retry_after: None,
     }
 }
 

@@ -16,21 +16,28 @@ const ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// An API server that answers every request so, after a while.
 pub fn server(code: u16) -> TierWriter {
-    let answer = move |_: Request<Body>| async move {
-        tokio::time::sleep(ROUND_TRIP).await;
-        let status = if code == 200 {
-            json!({"kind": "IsolationTier", "apiVersion": "cofferdam.dev/v1alpha1", "metadata": {"name": "t"}})
-        } else {
-            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"})
-        };
-        let answer = Response::builder()
-            .status(code)
-            .body(Body::from(status.to_string().into_bytes()));
-        answer.map_err(tower::BoxError::from)
-    };
     TierWriter {
-        client: Client::new(service_fn(answer), "default"),
+        client: Client::new(service_fn(answer_of(code)), "default"),
         metrics: Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
+    }
+}
+
+fn answer_of(
+    code: u16,
+) -> impl Fn(Request<Body>) -> futures::future::BoxFuture<'static, Result<Response<Body>, tower::BoxError>> + Clone {
+    move |_| {
+        Box::pin(async move {
+            tokio::time::sleep(ROUND_TRIP).await;
+            let status = if code == 200 {
+                json!({"kind": "IsolationTier", "apiVersion": "cofferdam.dev/v1alpha1", "metadata": {"name": "t"}})
+            } else {
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"})
+            };
+            let answer = Response::builder()
+                .status(code)
+                .body(Body::from(status.to_string().into_bytes()));
+            answer.map_err(tower::BoxError::from)
+        })
     }
 }
 
@@ -72,6 +79,32 @@ async fn only_a_tier_that_is_gone_is_released_from_without_a_word_in_its_status(
         assert_eq!(grants.len(), 1);
         let result = brake.write_down(&server(code), &grants).await;
         assert_eq!(result.is_ok(), written, "{code}: {result:?}");
+    }
+}
+
+// The releases were made although nobody had been told.
+#[tokio::test(start_paused = true)]
+async fn who_finds_a_tier_gone_tells_the_next_or_releases_nothing() {
+    for (code, written) in [(200, true), (500, false), (404, true)] {
+        let brake = brake_with_a_tier();
+        let tier = |name: &str| {
+            let metadata = json!({"name": name, "uid": format!("uid-{name}")});
+            let spec = json!({"namespaceSelector": {}, "mode": "Enforce"});
+            serde_json::from_value::<DynamicObject>(json!({"metadata": metadata, "spec": spec})).unwrap()
+        };
+        brake.cache.tiers_listed(&[tier("t"), tier("u")]);
+        let answer = move |request: Request<Body>| {
+            let gone = request.uri().path().ends_with("/t/status");
+            tower::ServiceExt::oneshot(service_fn(answer_of(if gone { 404 } else { code })), request)
+        };
+        let tiers = TierWriter {
+            client: Client::new(service_fn(answer), "default"),
+            ..server(code)
+        };
+        let result = brake.write_down(&tiers, &grants(1).remove(0)).await;
+        assert_eq!(result.is_ok(), written, "{code}: {result:?}");
+        let told = brake.persisted.lock().await.until.contains_key("uid-u");
+        assert_eq!(told, code == 200, "{code}");
     }
 }
 
