@@ -125,8 +125,8 @@ impl ReleaseBrake {
         }));
         if let Some(rest) = told.confirmed {
             persisted.knows(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
-            // Otherwise it was taken back since, or another list was confirmed.
-            let stands = annotation_of(tier) == Some(&*rest.digest);
+            // Otherwise it was taken back since. Another digest may have been made with this one.
+            let stands = annotation_of(tier).and_then(Rest::spent).is_some();
             state.brake.inherit_confirmations(stands.then_some((uid, rest)));
         }
     }

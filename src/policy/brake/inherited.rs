@@ -76,11 +76,40 @@ impl Brake {
                 self.legacies.insert(tier, rest);
                 continue;
             }
-            let wanted = census.wanted().filter(|release| release.tier_uid == tier);
-            let releases = wanted.filter(|release| rest.fingerprints.contains(&release.fingerprint()));
-            let releases = releases.cloned().collect();
-            let digest = rest.digest;
-            self.confirmed.insert(tier, Confirmed { digest, releases });
+            self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
+        }
+        self.take_up_predecessors(census);
+    }
+
+    /// The annotation may confirm what was shown after what an earlier process was told, which ended before it wrote that
+    /// down. Any other annotation says nothing of it: the census may be older.
+    fn take_up_predecessors(&mut self, census: &Census) {
+        for (tier, rest) in self.legacies.clone() {
+            let Some(digest) = census.confirmations.get(&tier) else {
+                continue;
+            };
+            if self.confirmed.contains_key(&tier) {
+                continue;
+            }
+            self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
+            let releases = self.held_of(census, &tier);
+            if !releases.is_empty() && self.digest_for(&tier, &releases) == **digest {
+                self.legacies.remove(&tier);
+            } else {
+                self.confirmed.remove(&tier);
+            }
+        }
+    }
+}
+
+impl Rest {
+    /// What of it is still wanted.
+    fn in_census(&self, census: &Census, tier: &str) -> Confirmed {
+        let wanted = census.wanted().filter(|release| *release.tier_uid == *tier);
+        let releases = wanted.filter(|release| self.fingerprints.contains(&release.fingerprint()));
+        Confirmed {
+            digest: Arc::clone(&self.digest),
+            releases: releases.cloned().collect(),
         }
     }
 }

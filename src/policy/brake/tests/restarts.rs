@@ -183,3 +183,22 @@ fn a_rest_waits_for_the_annotation_that_confirmed_it() {
     assert_eq!(brake.rest_of("t").unwrap().fingerprints.len(), 20);
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(3)), 20);
 }
+
+// The annotation confirms what was chained on an earlier confirmation, and the process that knew of it ended in between.
+#[test]
+fn a_confirmation_after_another_was_lost_when_the_process_ended_before_it_was_written_down() {
+    let limit = MaxUnprotected::Namespaces(0);
+    let mut brake = Brake::new(limit);
+    let mut wanted = census(0, 0..10);
+    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
+    confirm(&mut wanted, "t", &digest);
+    assert_eq!(all_ask(&mut brake, &mut wanted, seconds(1)), 20);
+    want(&mut wanted, census(0, 20..30).wanted().cloned());
+    let chained = brake.held(&wanted, seconds(2))["t"].digest.clone();
+    let mut brake = after_a_restart(&brake, limit, seconds(3));
+    confirm(&mut wanted, "t", "0000000000000000");
+    assert_eq!(all_ask(&mut brake, &mut wanted, seconds(4)), 0);
+    confirm(&mut wanted, "t", &chained);
+    assert_eq!(all_ask(&mut brake, &mut wanted, seconds(5)), 20);
+    assert_eq!(&*brake.rest_of("t").unwrap().digest, chained);
+}
