@@ -18,6 +18,7 @@ mod handover;
 mod leader;
 mod ledger;
 mod parts;
+mod patience;
 mod process_clock;
 mod pulse;
 mod queue;

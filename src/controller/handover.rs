@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cache::{Cache, KnownTier};
 use super::ledger::Ledger;
-use super::report::Patience;
+use super::patience::Patience;
 use super::tier_writer::{Landed, TierWriter};
 use crate::api::names::HANDOVER_FINALIZER;
 use crate::policy::handover::{FinalizerChange, finalizer_change};

@@ -2,7 +2,6 @@
 //! computed from the caches and the ledger by one function, so that they cannot disagree.
 
 mod gauges;
-mod patience;
 
 use std::borrow::Cow;
 use std::future::pending;
@@ -15,13 +14,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
 
-pub(super) use self::patience::Patience;
-use self::patience::Patiences;
 use super::brake::ReleaseBrake;
 use super::cache::{Cache, KnownTier};
 use super::events::Events;
 use super::handover::Handover;
 use super::ledger::Ledger;
+use super::patience::{Patience, Patiences};
 use super::tier_writer::{Landed, TierWriter};
 use super::widening::WideningLedger;
 use crate::api::IsolationTierStatus;

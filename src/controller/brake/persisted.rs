@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::ReleaseBrake;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
-use crate::controller::report::Patience;
+use crate::controller::patience::Patience;
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::{Brake, Grant, Rest};
 use crate::policy::record::Failure;

@@ -12,7 +12,7 @@ use crate::policy::record::Failure;
 
 /// The tiers that wait, by uid.
 #[derive(Debug, Default)]
-pub(in crate::controller) struct Patience {
+pub(super) struct Patience {
     waiting: BTreeMap<Arc<str>, Waiting>,
 }
 
@@ -53,13 +53,13 @@ impl Patiences {
 
 impl Patience {
     /// Whether nothing that failed keeps the tier waiting.
-    pub(in crate::controller) fn may_try(&self, tier_uid: &str) -> bool {
+    pub(super) fn may_try(&self, tier_uid: &str) -> bool {
         let waiting = self.waiting.get(tier_uid);
         waiting.is_none_or(|waiting| waiting.until <= Instant::now())
     }
 
     /// A write to it failed; that is said, the first time and then ever more seldom.
-    pub(in crate::controller) fn failed(&mut self, tier_uid: &Arc<str>, tier: &str, failure: &Failure) {
+    pub(super) fn failed(&mut self, tier_uid: &Arc<str>, tier: &str, failure: &Failure) {
         let failures = self.waiting.get(tier_uid).map_or(0, |waiting| waiting.failures);
         let failures = failures.saturating_add(1);
         if failures.is_power_of_two() {
@@ -71,7 +71,7 @@ impl Patience {
     }
 
     /// A write to it went well.
-    pub(in crate::controller) fn succeeded(&mut self, tier_uid: &str) {
+    pub(super) fn succeeded(&mut self, tier_uid: &str) {
         self.waiting.remove(tier_uid);
     }
 
@@ -91,7 +91,7 @@ impl Patience {
 
     /// For how long the longest one waits.
     #[cfg(test)]
-    pub(in crate::controller) fn longest(&self) -> Duration {
+    pub(super) fn longest(&self) -> Duration {
         let until = self.waiting.values().map(|waiting| waiting.until).max();
         until.map_or(Duration::ZERO, |until| until - Instant::now())
     }
