@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use cofferdam::api::IsolationTierStatus;
@@ -107,16 +107,27 @@ impl Pair {
         }
     }
 
-    /// The bases that were deleted, by whom.
+    /// The bases that are gone, and how many each replica deleted. Not by the answers: a DELETE whose sender is killed is
+    /// answered with 504, and carried out all the same.
     async fn released(&self) -> (BTreeSet<(String, String)>, usize, usize) {
+        let policies: Api<NetworkPolicy> = Api::all(self.admin.clone());
+        let left = policies.list_metadata(&ListParams::default()).await.unwrap().items;
+        let left: BTreeSet<_> = left
+            .iter()
+            .map(|policy| (policy.namespace().unwrap_or_default(), policy.name_any()))
+            .collect();
+        let mut released = both_directions(&self.names);
+        released.retain(|base| !left.contains(base));
+
         let events = self.control_plane.audit_log().settled(&self.control_plane).await;
-        let events = events[self.start..].iter().filter(|event| {
-            event.user == Identity::Controller.user() && event.resource == "networkpolicies" && event.verb == "delete"
-        });
-        let made: Vec<&AuditEvent> = events.map(|event| &**event).filter(|event| event.succeeded()).collect();
-        let by = |replica: &Replica| made.iter().filter(|event| replica.sent(event)).count();
-        let released = made.iter().map(|event| (event.namespace.clone(), event.name.clone()));
-        (released.collect(), by(&self.leader), by(&self.standby))
+        let deleted: Vec<&AuditEvent> = events[self.start..]
+            .iter()
+            .map(|event| &**event)
+            .filter(|event| event.user == Identity::Controller.user() && event.resource == "networkpolicies")
+            .filter(|event| event.verb == "delete" && (event.succeeded() || event.code == 504))
+            .collect();
+        let by = |replica: &Replica| deleted.iter().filter(|event| replica.sent(event)).count();
+        (released, by(&self.leader), by(&self.standby))
     }
 }
 

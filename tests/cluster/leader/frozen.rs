@@ -150,7 +150,7 @@ async fn change_all(admin: &Client, names: &[String], midway: impl FnOnce()) {
 
 async fn change(admin: &Client, namespace: &str, number: usize) {
     let policies: Api<NetworkPolicy> = Api::namespaced(admin.clone(), namespace);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let open = Patch::Merge(json!({"spec": {"ingress": [{}]}}));
         policies.patch(INGRESS, &PatchParams::default(), &open).await.unwrap();
     } else {
