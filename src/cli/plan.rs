@@ -4,6 +4,7 @@
 //! and `table` (stdout), `notes` (stderr).
 
 mod emergency;
+mod held;
 mod notes;
 mod outlook;
 mod print;
@@ -21,6 +22,7 @@ use super::input::{InputArgs, InputProblems, identities, overlay};
 use super::say;
 use super::stdout::PrintError;
 use crate::policy::World;
+use crate::policy::brake::MaxUnprotected;
 
 /// The flags of `cofferdam plan`.
 #[derive(Args, Clone, Debug)]
@@ -33,6 +35,10 @@ pub struct PlanArgs {
     /// What is printed on stdout
     #[arg(short = 'o', long, value_name = "FORMAT", default_value = "diff")]
     output: Output,
+    /// Namespaces that may lose the isolation of a direction at once, as the controller has it: the plan says what it would
+    /// hold for a confirmation
+    #[arg(long, env = "COFFERDAM_MAX_UNPROTECTED", value_name = "N|N%", default_value_t)]
+    max_unprotected: MaxUnprotected,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -80,7 +86,8 @@ pub fn run(arguments: &PlanArgs) -> Result<Verdict, PlanError> {
     print(arguments.output, &outlooks)?;
     let from_files_alone = arguments.input.are_files() && !arguments.live;
     let facts_in_files = from_files_alone.then_some(dns_service);
-    for note in notes(&world, &outlooks, facts_in_files, &arguments.cluster.own_namespace()) {
+    let (limit, own_namespace) = (arguments.max_unprotected, arguments.cluster.own_namespace());
+    for note in notes(&world, &outlooks, facts_in_files, limit, &own_namespace) {
         say(&note);
     }
     Ok(if changes_anything(&outlooks) {

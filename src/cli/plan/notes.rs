@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::emergency;
+use super::held::held_releases;
 use super::outlook::Outlook;
 use crate::api::names::{API_SERVER_SERVICE, SERVICE_NAME_LABEL};
 use crate::api::{Direction, Preset};
 use crate::cli::wording::{changes_in_words, count, in_words, listed, subject};
+use crate::policy::brake::MaxUnprotected;
 use crate::policy::plan::ChangeCounts;
 use crate::policy::status::tier_problems;
 use crate::policy::words;
@@ -18,6 +20,7 @@ pub fn notes(
     world: &World,
     outlooks: &[Outlook<'_>],
     dns_service_in_files: Option<&(String, String)>,
+    limit: MaxUnprotected,
     own_namespace: &str,
 ) -> Vec<String> {
     let mut notes = Vec::new();
@@ -33,6 +36,7 @@ pub fn notes(
     notes.extend(waiting(outlooks));
     notes.extend(shadow_closings(outlooks));
     notes.extend(openings(outlooks));
+    notes.extend(held_releases(world, outlooks, limit));
     notes.extend(closings(outlooks, own_namespace));
     notes.push(summary(outlooks));
     notes
