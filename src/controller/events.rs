@@ -167,8 +167,7 @@ impl Events {
         regarding: ObjectReference,
         related: Option<ObjectReference>,
     ) {
-        // The API server takes at most 1024 bytes of note.
-        let note: String = note.chars().take(500).collect();
+        let note = shortened(note);
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -206,6 +205,20 @@ fn tier_reference(tier: &TierIdentity) -> ObjectReference {
     }
 }
 
+/// The API server refuses an Event whose note is longer than 1024 bytes (`NoteLengthLimit` of its validation).
+fn shortened(mut note: String) -> String {
+    const LONGEST_NOTE: usize = 1024;
+    const CUT_OFF: &str = "...";
+    if note.len() > LONGEST_NOTE {
+        let cut = (0..=LONGEST_NOTE - CUT_OFF.len())
+            .rev()
+            .find(|index| note.is_char_boundary(*index));
+        note.truncate(cut.unwrap_or_default());
+        note.push_str(CUT_OFF);
+    }
+    note
+}
+
 fn policy_reference(namespace: &str, policy: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(String::from("networking.k8s.io/v1")),
@@ -215,3 +228,6 @@ fn policy_reference(namespace: &str, policy: &str) -> ObjectReference {
         ..ObjectReference::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 mod agreement;
 mod assignment;
 mod attack;
+mod attribution;
 mod brake;
 mod broken_tier;
 mod bulk_edit;

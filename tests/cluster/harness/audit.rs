@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ impl AuditLog {
             path,
             parsed: Arc::default(),
         }
+    }
+
+    /// Where the server writes it.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Every event so far, oldest first. A request that was answered a moment ago may still be missing: see [`Self::settled`].
