@@ -62,7 +62,7 @@ test: control-plane ## Run every test, those on a real API server last
 	$(CARGO) test --locked --test cluster
 
 .PHONY: faults
-faults: control-plane ## Every plan of the crash and fault sweep, and 100 frozen leaders (20 minutes; PLAN=123, PLAN=100-140)
+faults: control-plane ## Every plan of the crash and fault sweep, and 100 frozen leaders (30 minutes; PLAN=123, PLAN=100-140)
 	COFFERDAM_FAULTS_PLAN='$(PLAN)' $(CARGO) test --locked --test cluster -- --ignored --exact \
 		faults::sweep::every_plan_ends_as_if_nothing_had_happened --nocapture
 # A leader frozen past its lease and thawed, a hundred times: no plan of the sweep, so not when plans are asked for by number.

@@ -30,6 +30,10 @@ pub enum Disturbance {
     CrashOfTheLeader(usize, Moment),
     /// The k-th write of a policy goes wrong.
     Write(usize, Mishap),
+    /// The k-th write of a status goes wrong: before a release is made, a status says so.
+    Status(usize, Mishap),
+    /// The first write of a tier's finalizers goes wrong.
+    Finalizers(Mishap),
     /// The consistent read before a release goes wrong, or, for the watches' kinds, their lists after a restart.
     Read(&'static str, Reading, Mishap),
     /// Watches of a resource end, and cannot be opened again at once.
@@ -145,6 +149,7 @@ pub fn all_plans() -> Vec<Plan> {
         .chain(stalls())
         .chain(crashes_of_leaders());
     let plans = plans.chain(Workload::LATER.into_iter().flat_map(self::crashes));
+    let plans = plans.chain(status_faults()).chain(finalizer_faults());
     let numbered = plans.zip(1..);
     numbered
         .map(|((workload, disturbance), number)| Plan {
@@ -168,6 +173,30 @@ fn write_faults(workload: Workload) -> Vec<(Workload, Disturbance)> {
         .into_iter()
         .flat_map(|k| ON_WRITES.map(|mishap| Disturbance::Write(k, mishap)));
     faults.map(|fault| (workload, fault)).collect()
+}
+
+// Where something is released, so that the status comes first.
+fn status_faults() -> Vec<(Workload, Disturbance)> {
+    let places = [
+        (Workload::Leave, 1),
+        (Workload::Leave, 2),
+        (Workload::Narrow, 1),
+        (Workload::Remove, 1),
+        (Workload::Confirm, 1),
+        (Workload::Confirm, 2),
+    ];
+    let stall = Mishap::Stall(Moment::BeforeForwarding);
+    let faults = places.into_iter().flat_map(|(workload, k)| {
+        let mishaps = ON_WRITES.into_iter().chain([stall]);
+        mishaps.map(move |mishap| (workload, Disturbance::Status(k, mishap)))
+    });
+    faults.collect()
+}
+
+fn finalizer_faults() -> Vec<(Workload, Disturbance)> {
+    let workloads = [Workload::Remove, Workload::RemoveToNext].into_iter();
+    let faults = workloads.flat_map(|workload| ON_WRITES.map(|mishap| (workload, Disturbance::Finalizers(mishap))));
+    faults.collect()
 }
 
 fn crashes_of_leaders() -> Vec<(Workload, Disturbance)> {
@@ -314,6 +343,10 @@ impl Disturbance {
                 Armed::Request(stage.proxy.on(status, Nth::only(1), Fault::Crash(moment)))
             }
             Self::Write(k, mishap) => on_requests(stage, writes(), k, mishap),
+            Self::Status(k, mishap) => {
+                on_requests(stage, Requests::writes().of_subresource(TIERS, "status"), k, mishap)
+            }
+            Self::Finalizers(mishap) => on_requests(stage, Requests::writes().of(TIERS), 1, mishap),
             Self::Read(resource, Reading::BeforeRelease, mishap) => {
                 on_requests(stage, Requests::reads().of(resource), 1, mishap)
             }
@@ -401,6 +434,8 @@ impl std::fmt::Display for Disturbance {
             }
             Self::CrashAtStatus(moment) => write!(formatter, "crash at the first status, {}", in_words(*moment)),
             Self::Write(k, mishap) => write!(formatter, "write {k}: {mishap}"),
+            Self::Status(k, mishap) => write!(formatter, "status {k}: {mishap}"),
+            Self::Finalizers(mishap) => write!(formatter, "finalizers: {mishap}"),
             Self::Read(what, Reading::BeforeRelease, mishap) => write!(formatter, "{what} before a release: {mishap}"),
             Self::Read(what, Reading::AtStart, mishap) => write!(formatter, "list of {what} at the start: {mishap}"),
             Self::WatchStart(what, mishap) => write!(formatter, "watch of {what} opened again: {mishap}"),
