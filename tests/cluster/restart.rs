@@ -19,25 +19,29 @@ const EGRESS: &str = "cofferdam-baseline-egress";
 const EXTRA: &str = "cofferdam-allow-to-mail-egress";
 const DENIED: &str = crate::harness::scenario_denial::DENIED;
 
+async fn left_by_a_controller<'a>(control_plane: &'a ControlPlane, prefix: &str) -> Governed<'a> {
+    let controller = Controller::start(control_plane, &[]).await;
+    let governed = Governed::on(control_plane, prefix).await;
+    assert_eq!(controller.sigterm().await, 0);
+    governed
+}
+
+async fn is_narrower_and_nothing_drifted(governed: &Governed<'_>, controller: &Controller) {
+    let policies = [DENIED, EGRESS, INGRESS];
+    eventually_governed(&governed.admin, &governed.name, &governed.name, &policies).await;
+    governed.is_protected().await;
+    governed.drift_is(controller, &[]).await;
+    governed.verdict().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tier_that_changed_while_nobody_ran_is_pending_and_no_drift() {
     let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &[]).await;
-    let governed = Governed::on(&control_plane, "pending").await;
-    assert_eq!(controller.sigterm().await, 0);
+    let governed = left_by_a_controller(&control_plane, "pending").await;
     apply_tier(&governed.admin, &governed.name, &selecting(&governed.name, NARROWER)).await;
 
     let controller = Controller::start(&control_plane, &[]).await;
-    eventually_governed(
-        &governed.admin,
-        &governed.name,
-        &governed.name,
-        &[DENIED, EGRESS, INGRESS],
-    )
-    .await;
-    governed.is_protected().await;
-    governed.drift_is(&controller, &[]).await;
-    governed.verdict().await;
+    is_narrower_and_nothing_drifted(&governed, &controller).await;
 }
 
 // The first plan after a restart knows what it prunes; a second one, because the first could not be carried out, has to
@@ -45,9 +49,7 @@ async fn a_tier_that_changed_while_nobody_ran_is_pending_and_no_drift() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_refused_write_holds_up_after_a_restart_is_no_drift_either() {
     let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &[]).await;
-    let governed = Governed::on(&control_plane, "held-up").await;
-    assert_eq!(controller.sigterm().await, 0);
+    let governed = left_by_a_controller(&control_plane, "held-up").await;
     let denial = Denial::of(&control_plane, &governed.name, &governed.name).await;
     apply_tier(&governed.admin, &governed.name, &selecting(&governed.name, NARROWER)).await;
 
@@ -63,24 +65,13 @@ async fn what_a_refused_write_holds_up_after_a_restart_is_no_drift_either() {
         })
         .await;
     denial.ends();
-    eventually_governed(
-        &governed.admin,
-        &governed.name,
-        &governed.name,
-        &[DENIED, EGRESS, INGRESS],
-    )
-    .await;
-    governed.is_protected().await;
-    governed.drift_is(&controller, &[]).await;
-    governed.verdict().await;
+    is_narrower_and_nothing_drifted(&governed, &controller).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_changed_while_nobody_ran_is_drift_but_not_what_is_missing() {
     let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &[]).await;
-    let governed = Governed::on(&control_plane, "edited").await;
-    assert_eq!(controller.sigterm().await, 0);
+    let governed = left_by_a_controller(&control_plane, "edited").await;
     Means::MergePatch
         .change_spec(&governed.tenant, INGRESS, &json!({"ingress": [{}]}))
         .await;
@@ -101,9 +92,7 @@ async fn what_somebody_changed_while_nobody_ran_is_drift_but_not_what_is_missing
 #[tokio::test(flavor = "multi_thread")]
 async fn an_allowance_stripped_of_its_marks_and_dropped_while_nobody_ran_is_pruned() {
     let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &[]).await;
-    let governed = Governed::on(&control_plane, "stripped").await;
-    assert_eq!(controller.sigterm().await, 0);
+    let governed = left_by_a_controller(&control_plane, "stripped").await;
     let nothing = json!({"metadata": {"labels": null, "annotations": null, "ownerReferences": null}});
     governed.merge(EXTRA, nothing).await;
     let without_mail = ALLOWANCES.lines().filter(|line| !line.contains("to-mail"));
