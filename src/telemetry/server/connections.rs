@@ -19,7 +19,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// Connections at once: two replicas of Prometheus, the kubelet and some people, several times over.
 pub(super) const MOST_CONNECTIONS: usize = 32;
 /// How long the head of a request may take.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may last. An answer that nobody fetches is kept for no longer; who wants more connects again.
 const LONGEST: Duration = Duration::from_secs(120);
 /// The longest head of a request, in bytes.
