@@ -9,6 +9,8 @@ mod audit;
 mod boot_clock;
 mod brake;
 mod cache;
+#[cfg(test)]
+mod canned_server;
 pub mod client;
 mod consistent_read;
 mod error;

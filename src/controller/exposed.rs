@@ -104,9 +104,52 @@ pub(super) fn known_series() -> KnownSeries {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
+    use crate::controller::canned_server::CannedServer;
     use crate::controller::client::ResponseCode;
+    use crate::controller::ledger::Ledger;
     use crate::controller::pulse::STUCK_AFTER;
+    use crate::policy::Exemptions;
+    use crate::policy::brake::MaxUnprotected;
+
+    async fn readiness(address: std::net::SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    // With every cache complete it looked ready, and released nothing.
+    #[tokio::test]
+    async fn readiness_names_what_could_not_be_read_of_earlier_processes() {
+        let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
+        Watched::ALL.into_iter().for_each(|watched| cache.synced(watched));
+        let (cache, limit) = (Arc::new(cache), MaxUnprotected::default());
+        let brake = Arc::new(ReleaseBrake::new(
+            Arc::clone(&cache),
+            Arc::new(Ledger::default()),
+            limit,
+        ));
+        let metrics = Arc::new(Metrics::new(KnownSeries::default()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, &metrics, &cache, &brake, Arc::new(|| None)));
+        let answer = readiness(address).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let refused = CannedServer::answering(403).client();
+        tokio::spawn(Arc::clone(&brake).learn_of_earlier_processes(refused));
+        while brake.why_not_learned().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let answer = readiness(address).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("missing: what earlier processes released"), "{answer}");
+    }
 
     // Three reads may take twenty seconds each, after a wait for a status: with nothing but policies counted, that was
     // longer than a healthy process is given.

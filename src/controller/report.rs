@@ -92,10 +92,8 @@ impl Reporter {
             let began = tokio::time::Instant::now();
             self.handover.settle(&tiers, &mut patience.finalizers).await;
             let stalls = self.report(&tiers, &events, &mut patience.statuses).await;
-            // After the report: that is what reads the annotations. Before it is known it would write that nothing was confirmed.
-            if knew {
-                self.brake.tend(&tiers, &mut patience.releases).await;
-            }
+            // After the report: that is what reads the annotations.
+            self.brake.tend(&tiers, &mut patience.releases).await;
             patience.keep(|uid| self.cache.tier_of_uid(uid).is_some());
             next_look = stalls.into_iter().chain(patience.next(began)).min();
             tokio::time::sleep(STATUS_INTERVAL).await;

@@ -1,10 +1,12 @@
 //! A scrape of a large cluster, from a state that the real parts built: caches, plans, ledger, gauges, text.
 
+mod writing;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{DynamicObject, PartialObjectMeta};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::cache::Watched;
@@ -30,19 +32,23 @@ fn metrics(reporter: Reporter, drift_series: usize) -> Metrics {
     metrics
 }
 
+fn tier(number: usize) -> Value {
+    let spec = json!({
+        "namespaceSelector": {"matchLabels": {"tier": format!("t{number}")}}, "mode": "Enforce",
+        "allow": [{"name": "same", "preset": "SameNamespace"}],
+    });
+    let name = format!("tier-with-a-name-of-some-length-{number:03}");
+    json!({"metadata": {"name": name, "uid": format!("t{number}"), "generation": 1}, "spec": spec})
+}
+
+fn read(tier: Value) -> DynamicObject {
+    serde_json::from_value(tier).unwrap()
+}
+
 /// So many tiers share so many namespaces; in the first of these a base is missing that nobody put back yet.
 fn built(tiers: usize, namespaces: usize, drifted: usize) -> Reporter {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
-    let tier = |number| {
-        let name = format!("tier-with-a-name-of-some-length-{number:03}");
-        let spec = json!({
-            "namespaceSelector": {"matchLabels": {"tier": format!("t{number}")}}, "mode": "Enforce",
-            "allow": [{"name": "same", "preset": "SameNamespace"}],
-        });
-        let metadata = json!({"name": name, "uid": format!("t{number}"), "generation": 1});
-        serde_json::from_value::<DynamicObject>(json!({"metadata": metadata, "spec": spec})).unwrap()
-    };
-    cache.tiers_listed(&(0..tiers).map(tier).collect::<Vec<_>>());
+    cache.tiers_listed(&(0..tiers).map(|number| read(tier(number))).collect::<Vec<_>>());
     let ledger = Ledger::default();
     for number in 0..namespaces {
         let name = format!("namespace-with-a-name-of-some-length-{number:05}");
@@ -141,27 +147,4 @@ fn five_hundred_tiers_cost_a_bounded_number_of_bytes_each() {
         .collect();
     assert_eq!(series.len(), 200);
     assert!(bytes_of(&drifting, "cofferdam_namespace_drift{") < 200 * 256);
-}
-
-// Nothing was said of any tier, and no finalizer put on, for as long as the list of tiers was refused.
-#[tokio::test(start_paused = true)]
-async fn no_status_was_written_while_it_was_not_known_what_earlier_processes_released() {
-    let patched = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = Arc::clone(&patched);
-    let answer = move |request: http::Request<kube::client::Body>| {
-        seen.lock().unwrap().push(request.uri().path().to_owned());
-        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no"});
-        let answer = http::Response::builder().status(403);
-        let answer = answer.body(kube::client::Body::from(status.to_string().into_bytes()));
-        async move { answer.map_err(tower::BoxError::from) }
-    };
-    let client = kube::Client::new(tower::service_fn(answer), "default");
-    let metrics = Arc::new(Metrics::new(KnownSeries::default()).unwrap());
-    let (events, _publishing) = Events::new(client.clone(), Arc::clone(&metrics));
-    let reporter = Arc::new(built(1, 1, 0));
-    reporter.look();
-    let running = Arc::clone(&reporter).run(TierWriter { client, metrics }, events);
-    assert!(tokio::time::timeout(Duration::from_secs(60), running).await.is_err());
-    let patched = patched.lock().unwrap();
-    assert!(patched.iter().any(|path| path.ends_with("/status")), "{patched:?}");
 }

@@ -1,3 +1,5 @@
+mod annotation;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+mod heirs;
+
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;

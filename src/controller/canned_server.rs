@@ -1,0 +1,85 @@
+//! An API server of a test's own: it answers as it is told, at once, and remembers what it was asked.
+
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::tier_writer::TierWriter;
+use crate::telemetry::metrics::{KnownSeries, Metrics};
+
+#[derive(Clone)]
+pub struct CannedServer {
+    code: Arc<Mutex<u16>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: Method,
+    pub path: String,
+    /// Null where there was none.
+    pub body: Value,
+}
+
+impl CannedServer {
+    pub fn answering(code: u16) -> Self {
+        Self {
+            code: Arc::new(Mutex::new(code)),
+            asked: Arc::default(),
+        }
+    }
+
+    pub fn answer(&self, code: u16) {
+        *self.code.lock().unwrap() = code;
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub fn client(&self) -> Client {
+        let server = self.clone();
+        let answer = move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let asked = Asked {
+                    method: head.method,
+                    path: head.uri.path().to_owned(),
+                    body: serde_json::from_slice(&body.collect_bytes().await?).unwrap_or_default(),
+                };
+                let code = *server.code.lock().unwrap();
+                let answer = Body::from(answer_to(&asked, code).to_string().into_bytes());
+                server.asked.lock().unwrap().push(asked);
+                Response::builder()
+                    .status(code)
+                    .body(answer)
+                    .map_err(tower::BoxError::from)
+            }
+        };
+        Client::new(service_fn(answer), "default")
+    }
+
+    pub fn tier_writer(&self) -> TierWriter {
+        TierWriter {
+            client: self.client(),
+            metrics: Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
+        }
+    }
+}
+
+/// Where that is no failure: a list without tiers, or the tier that was written.
+fn answer_to(asked: &Asked, code: u16) -> Value {
+    const API_VERSION: &str = "cofferdam.dev/v1alpha1";
+    if code >= 400 {
+        return json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"});
+    }
+    match asked.method {
+        Method::GET => json!({"kind": "IsolationTierList", "apiVersion": API_VERSION, "metadata": {}, "items": []}),
+        _ => json!({"kind": "IsolationTier", "apiVersion": API_VERSION, "metadata": {"name": "t"}}),
+    }
+}
