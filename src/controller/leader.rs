@@ -9,7 +9,6 @@ mod settings;
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,8 +60,8 @@ impl Candidacy {
         let (leads, watched) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let campaign = Campaign {
-            api: Api::<Lease>::namespaced(ungated, &self.namespace),
-            gated_api: Api::<Lease>::namespaced(gated, &self.namespace),
+            api: Api::namespaced_with(ungated, &self.namespace, &lease::resource()),
+            gated_api: Api::namespaced_with(gated, &self.namespace, &lease::resource()),
             election: Election::new(identity.clone(), self.settings),
             lease: None,
             candidacy: self,

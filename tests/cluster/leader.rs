@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client};
 
 use crate::harness::replica::{LEASE, RENEW_DEADLINE, RETRY_PERIOD, start_two, writes_without_the_lease};
@@ -179,6 +179,34 @@ async fn a_leader_that_cannot_renew_ends_by_itself() {
     control_plane.api_server().signal(nix::sys::signal::Signal::SIGCONT);
     standby.eventually_leads().await;
     names.extend(protects_a_namespace(&control_plane, "after").await);
+    only_leaders_wrote(&control_plane).await;
+    Observer::of(names).verdict(&control_plane).await;
+}
+
+/// What our types hold no time for, the API server takes.
+const BEYOND_EVERY_TIME: &str = "9999-12-31T23:59:59.000000Z";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_times_nobody_can_read_stopped_the_elections_until_somebody_deleted_it() {
+    let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
+    let admin = control_plane.admin().await;
+    let resource = ApiResource::erase::<Lease>(&());
+    let mut lease = DynamicObject::new("cofferdam", &resource);
+    lease.data = serde_json::json!({"spec": {
+        "holderIdentity": "somebody-else",
+        "leaseDurationSeconds": 1,
+        "acquireTime": BEYOND_EVERY_TIME,
+        "renewTime": BEYOND_EVERY_TIME,
+    }});
+    let leases: Api<DynamicObject> = Api::namespaced_with(admin.clone(), "cofferdam-system", &resource);
+    leases
+        .create(&PostParams::default(), &lease)
+        .await
+        .expect("the API server takes such a time");
+    let replica = Replica::start(&control_plane).await;
+    replica.eventually_leads().await;
+    assert_eq!(holder(&admin).await, replica.identity);
+    let names = protects_a_namespace(&control_plane, "after").await;
     only_leaders_wrote(&control_plane).await;
     Observer::of(names).verdict(&control_plane).await;
 }

@@ -2,28 +2,28 @@
 
 use std::future::Future;
 
-use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DynamicObject, PostParams};
 use tokio::sync::watch;
 
 use super::Candidacy;
 use super::election::{Election, LeaseRecord, Step};
-use super::lease::{acquired, created, record_of, released, renewed};
+use super::lease::{acquired, created, record_of, released, renewed, resource};
 use crate::api::names::{FIELD_MANAGER, LEASE};
 use crate::controller::boot_clock::Moment;
 use crate::controller::client::WriteGate;
+use crate::controller::client::readable::Readable;
 use crate::controller::error::describe_lease_error;
 
 /// A replica's part in the election.
 pub(super) struct Campaign {
     /// Asks, and acquires: what a replica may do that does not lead.
-    pub(super) api: Api<Lease>,
+    pub(super) api: Api<Readable<DynamicObject>>,
     /// Renews, and is held to the gate as every other write of a leader.
-    pub(super) gated_api: Api<Lease>,
+    pub(super) gated_api: Api<Readable<DynamicObject>>,
     pub(super) election: Election,
     /// The lease as it was last seen, whole: what others wrote into it stays.
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<DynamicObject>,
     pub(super) candidacy: Candidacy,
     pub(super) identity: String,
     pub(super) gate: WriteGate,
@@ -48,12 +48,12 @@ impl Campaign {
                     self.write(lease).await;
                 }
                 Step::Acquire => {
-                    let lease = self.lease.clone().unwrap_or_default();
+                    let lease = self.known_lease();
                     self.write(acquired(lease, &self.identity, &self.candidacy.settings))
                         .await;
                 }
                 Step::Renew => {
-                    let lease = self.lease.clone().unwrap_or_default();
+                    let lease = self.known_lease();
                     self.write(renewed(lease, &self.identity, &self.candidacy.settings))
                         .await;
                 }
@@ -79,6 +79,7 @@ impl Campaign {
         let answer = self.in_time(sent, self.api.get_opt(LEASE)).await;
         match answer {
             Ok(found) => {
+                let found = found.map(|Readable(lease)| lease);
                 self.answered();
                 let before = self.election.holder().map(str::to_owned);
                 self.election
@@ -98,7 +99,7 @@ impl Campaign {
     }
 
     /// Creates the lease, or replaces the version that it carries.
-    async fn write(&mut self, lease: Lease) {
+    async fn write(&mut self, lease: DynamicObject) {
         let sent = Moment::now();
         let leads = self.election.claim_ends().is_some();
         let api = if leads { &self.gated_api } else { &self.api };
@@ -118,6 +119,12 @@ impl Campaign {
             }
             Err(error) => self.failed(sent, &error),
         }
+    }
+
+    /// As it was last seen; what replaces it names the version that it was.
+    fn known_lease(&self) -> DynamicObject {
+        let lease = self.lease.clone();
+        lease.unwrap_or_else(|| DynamicObject::new(LEASE, &resource()))
     }
 
     fn claim(&self) {
@@ -142,7 +149,7 @@ impl Campaign {
                 );
                 return;
             }
-            let lease = released(self.lease.clone().unwrap_or_default());
+            let lease = released(self.known_lease());
             let sent = Moment::now();
             match self.in_time(sent, put_or_post(&self.api, &lease)).await {
                 Ok(_) => return tracing::info!(identity = self.identity, "the lease is released"),
@@ -161,7 +168,7 @@ impl Campaign {
             .unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
     }
 
-    fn record(&self, lease: &Lease) -> LeaseRecord {
+    fn record(&self, lease: &DynamicObject) -> LeaseRecord {
         record_of(lease, &self.candidacy.settings)
     }
 
@@ -179,13 +186,15 @@ impl Campaign {
     }
 }
 
-async fn put_or_post(api: &Api<Lease>, lease: &Lease) -> kube::Result<Lease> {
+async fn put_or_post(api: &Api<Readable<DynamicObject>>, lease: &DynamicObject) -> kube::Result<DynamicObject> {
     let parameters = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match lease.metadata.resource_version {
-        Some(_) => api.replace(LEASE, &parameters, lease).await,
-        None => api.create(&parameters, lease).await,
-    }
+    let lease = Readable(lease.clone());
+    let stored = match lease.0.metadata.resource_version {
+        Some(_) => api.replace(LEASE, &parameters, &lease).await,
+        None => api.create(&parameters, &lease).await,
+    };
+    stored.map(|Readable(lease)| lease)
 }
