@@ -9,7 +9,7 @@ use crate::policy::Exemptions;
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArgs {
     /// Namespace that the controller runs in: never touched [default: $POD_NAMESPACE, then cofferdam-system]
-    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME", value_parser = parse_own_namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     exempt: ExemptArgs,
@@ -22,7 +22,7 @@ pub struct ClusterArgs {
 #[derive(Args, Clone, Debug)]
 pub struct LookedAtClusterArgs {
     /// Namespace that the controller runs in: never touched [default: cofferdam-system]
-    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "COFFERDAM_NAMESPACE", value_name = "NAME", value_parser = parse_own_namespace)]
     controller_namespace: Option<String>,
     #[command(flatten)]
     exempt: ExemptArgs,
@@ -82,9 +82,19 @@ fn own_namespace(told: Option<&String>) -> String {
             .ok()
             .filter(|namespace| !namespace.is_empty())
     };
-    told.cloned()
+    // An empty variable says nothing, as an absent one.
+    told.filter(|namespace| !namespace.is_empty())
+        .cloned()
         .or_else(from_pod)
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+}
+
+/// One name: a pattern would exempt more than where the controller runs, `*` the whole cluster.
+fn parse_own_namespace(text: &str) -> Result<String, String> {
+    match parse_exempt_namespace(text) {
+        Ok(name) if !name.ends_with('*') => Ok(name),
+        _ => Err(String::from("expected the name of a namespace, as in cofferdam-system")),
+    }
 }
 
 /// A pattern that can match no namespace would leave one closed that somebody meant to leave alone.
