@@ -26,6 +26,7 @@ mod pulse;
 mod queue;
 mod random;
 mod reconcile;
+mod release;
 mod report;
 mod resource_version;
 mod talk_budget;

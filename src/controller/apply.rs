@@ -24,8 +24,10 @@ const CHANGES_PER_NAMESPACE: usize = 8;
 /// Writes plans.
 pub(super) struct Writer {
     client: Client,
-    /// Bounds the writes in flight, whatever the number of workers.
+    /// Bounds the changes in flight, whatever the number of workers.
     permits: Semaphore,
+    /// Of these, those that open a direction: where they hang, what closes and heals goes on.
+    releases: Semaphore,
 }
 
 impl Writer {
@@ -33,38 +35,36 @@ impl Writer {
         Self {
             client,
             permits: Semaphore::new(concurrency),
+            releases: Semaphore::new(half_of(concurrency)),
         }
     }
 
-    /// Makes a plan's changes: extras, then bases, then removals. A base that is missing, or that somebody
-    /// changed, is written whatever else fails; one that stands as we left it is not narrowed before its
-    /// extras stand; nothing is removed unless everything was written. After `release_until` no direction is opened: the
-    /// read before it is too old by then.
-    pub(super) async fn apply(
-        &self,
-        cache: &Cache,
-        namespace: &Namespace,
-        plan: &Plan,
-        release_until: Instant,
-    ) -> Outcome {
+    /// Makes a plan's writes: extras, then bases. A base that is missing, or that somebody changed, is written whatever else
+    /// fails; one that stands as we left it is not narrowed before its extras stand.
+    pub(super) async fn write(&self, cache: &Cache, namespace: &Namespace, plan: &Plan) -> Outcome {
         let mut outcome = Outcome::default();
         self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
         let extras_stand = outcome.is_complete();
         let bases = plan.bases.iter().filter(|base| extras_stand || base.cannot_wait());
         self.write_all(cache, namespace, bases, &mut outcome).await;
-        if plan.opens_a_direction() && tokio::time::Instant::now().into_std() > release_until {
-            outcome.look_again = true;
-        }
-        if outcome.is_complete() && !outcome.namespace_gone {
-            let removals = plan
-                .removals
-                .iter()
-                .map(|removal| self.remove(cache, namespace, removal, release_until));
-            for (removal, result) in plan.removals.iter().zip(few_at_a_time(removals).await) {
-                record(&mut outcome, &removal.name, result);
-            }
-        }
         outcome
+    }
+
+    /// Makes a plan's removals, once all was written. After `release_until` no direction is opened: the read before it is too
+    /// old by then.
+    pub(super) async fn remove(
+        &self,
+        cache: &Cache,
+        namespace: &Namespace,
+        plan: &Plan,
+        release_until: Instant,
+        outcome: &mut Outcome,
+    ) {
+        let removals = plan.removals.iter();
+        let removals = removals.map(|removal| self.remove_one(cache, namespace, removal, release_until));
+        for (removal, result) in plan.removals.iter().zip(few_at_a_time(removals).await) {
+            record(outcome, &removal.name, result);
+        }
     }
 
     async fn write_all<'a>(
@@ -74,13 +74,13 @@ impl Writer {
         writes: impl Iterator<Item = &'a Write> + Clone,
         outcome: &mut Outcome,
     ) {
-        let results = few_at_a_time(writes.clone().map(|write| self.write(cache, namespace, write))).await;
+        let results = few_at_a_time(writes.clone().map(|write| self.write_one(cache, namespace, write))).await;
         for (write, result) in writes.zip(results) {
             record(outcome, &write.name, result);
         }
     }
 
-    async fn write(&self, cache: &Cache, namespace: &Namespace, write: &Write) -> Result<(), WriteError> {
+    async fn write_one(&self, cache: &Cache, namespace: &Namespace, write: &Write) -> Result<(), WriteError> {
         let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
         let object = Readable(write.object(namespace));
         let parameters = PostParams {
@@ -109,7 +109,7 @@ impl Writer {
         }
     }
 
-    async fn remove(
+    async fn remove_one(
         &self,
         cache: &Cache,
         namespace: &Namespace,
@@ -121,13 +121,17 @@ impl Writer {
             uid: Some(removal.uid.to_string()),
             resource_version: Some(removal.resource_version.to_string()),
         });
+        let turn = match removal.name.is_base() {
+            true => self.releases.acquire().await.ok(),
+            false => None,
+        };
         let permit = self.permits.acquire().await.ok();
         // That wait may be long where the API server is slow.
         if removal.name.is_base() && tokio::time::Instant::now().into_std() > release_until {
             return Err(WriteError::OtherRevision);
         }
         let result = within_deadline(api.delete(removal.name.as_str(), &parameters)).await;
-        drop(permit);
+        drop((permit, turn));
         match result {
             Ok(left) => match left.left() {
                 // Somebody's finalizer holds it: it still stands, which takes another plan. The watch brings none about,
@@ -179,6 +183,11 @@ impl Writer {
         }
         Err(error)
     }
+}
+
+/// How many of so many may be about what can wait.
+pub(super) fn half_of(concurrency: usize) -> usize {
+    (concurrency / 2).max(1)
 }
 
 async fn few_at_a_time<T>(changes: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use self::persisted::Persisted;
+pub(super) use self::persisted::Word;
 use super::cache::Cache;
 use super::ledger::Ledger;
 use super::visit::Visit;
@@ -24,6 +25,9 @@ const HELD_LOOK: Duration = Duration::from_secs(5);
 const EARLY_LOOK: Duration = Duration::from_millis(100);
 /// An answer that takes longer than this may take for ever: then there is no hurry any more.
 const EARLY: Duration = Duration::from_secs(1);
+/// What waits for its turn, or for the status to tell of it, is looked at again after as long as it has waited, within these.
+const SOON_LOOK: Duration = Duration::from_millis(250);
+const SELDOM_LOOK: Duration = Duration::from_secs(2);
 /// Everything is counted anew after this, whatever is known to have changed.
 const CENSUS_FRESH: Duration = Duration::from_secs(10);
 /// What is held is found out anew after this: it is reported once a second.
@@ -33,7 +37,7 @@ const LISTS_FRESH: Duration = Duration::from_millis(500);
 pub(super) struct ReleaseBrake {
     cache: Arc<Cache>,
     ledger: Arc<Ledger>,
-    began: Instant,
+    began: tokio::time::Instant,
     state: Mutex<State>,
     persisted: Persisted,
     /// Whether it is known what earlier processes let go. Before that nothing goes.
@@ -68,12 +72,16 @@ pub(super) struct Ruling {
     pub(super) look_again: Option<Duration>,
 }
 
+/// The releases that are made now.
+#[must_use = "what is made has to be told"]
+pub(super) struct Going(Vec<Grant>);
+
 impl ReleaseBrake {
     pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>, limit: MaxUnprotected) -> Self {
         Self {
             cache,
             ledger,
-            began: Instant::now(),
+            began: tokio::time::Instant::now(),
             state: Mutex::new(State {
                 brake: Brake::new(limit),
                 judged: Judged::default(),
@@ -116,28 +124,49 @@ impl ReleaseBrake {
         }
     }
 
-    /// Gives back what the consistent read took from the plan: it was not made. Keeps the others.
-    pub(super) fn keep_confirmed(&self, ruling: &mut Ruling, plan: &Plan) {
+    /// What was granted is not made.
+    pub(super) fn withdraw(&self, grants: Vec<Grant>) {
+        if grants.is_empty() {
+            return;
+        }
         let mut state = self.state();
-        for grant in std::mem::take(&mut ruling.grants) {
-            if plan
-                .removals
-                .iter()
-                .any(|removal| removal.uid == grant.release.policy_uid)
-            {
-                ruling.grants.push(grant);
+        grants.into_iter().for_each(|grant| state.brake.withdraw(grant));
+    }
+
+    /// What was granted waits with its places. Returns when to look again: ever more seldom, since thousands may wait.
+    pub(super) fn put_off(&self, grants: Vec<Grant>) -> Duration {
+        let (mut state, now) = (self.state(), self.began.elapsed());
+        let since = grants.iter().filter_map(Grant::takes_a_place).min();
+        grants.into_iter().for_each(|grant| state.brake.put_off(grant));
+        let waited = since.map_or(SELDOM_LOOK, |since| now.saturating_sub(since));
+        waited.clamp(SOON_LOOK, SELDOM_LOOK)
+    }
+
+    /// What the consistent read left in the plan is made now; the others give their places back.
+    pub(super) fn go(&self, grants: Vec<Grant>, plan: &Plan) -> Going {
+        let mut going = Vec::new();
+        if grants.is_empty() {
+            return Going(going);
+        }
+        let (mut state, now) = (self.state(), self.began.elapsed());
+        for grant in grants {
+            let mut removals = plan.removals.iter();
+            if removals.any(|removal| removal.uid == grant.release.policy_uid) {
+                state.brake.goes(&grant, now);
+                going.push(grant);
             } else {
                 state.brake.withdraw(grant);
             }
         }
+        Going(going)
     }
 
-    /// Those releases are made.
-    pub(super) fn made(&self, ruling: &Ruling, plan: &Plan, committed: &BTreeSet<PolicyName>) {
+    /// Those releases are made, as far as they were committed.
+    pub(super) fn made(&self, going: &Going, plan: &Plan, committed: &BTreeSet<PolicyName>) {
         let made = plan.removals.iter().filter(|removal| committed.contains(&removal.name));
         let made: BTreeSet<_> = made.map(|removal| &removal.uid).collect();
         let is_made = |grant: &&Grant| made.contains(&grant.release.policy_uid);
-        let Some(Grant { release, .. }) = ruling.grants.iter().find(is_made) else {
+        let Some(Grant { release, .. }) = going.0.iter().find(is_made) else {
             return;
         };
         let mut state = self.state();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::apply::Writer;
+use super::apply::{Writer, half_of};
 use super::audit::Audit;
 use super::brake::ReleaseBrake;
 use super::cache::Cache;
@@ -187,6 +187,7 @@ impl Parts {
     fn reconciler(&self) -> Reconciler {
         Reconciler {
             writer: Writer::new(self.client.clone(), self.options.concurrency),
+            releases: Semaphore::new(half_of(self.options.concurrency)),
             client: self.client.clone(),
             tiers: self.tier_writer(),
             cache: Arc::clone(&self.cache),

@@ -1,17 +1,16 @@
-//! One namespace: look, plan, look again before it is opened, write, remember.
+//! One namespace: look, plan, write, remove what is not wanted any more, tell, remember.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use tokio::sync::Semaphore;
 
 use super::apply::Writer;
 use super::audit::Audit;
-use super::brake::{ReleaseBrake, Ruling};
+use super::brake::ReleaseBrake;
 use super::cache::Cache;
-use super::consistent_read::plan_from_consistent_read;
-use super::error::WriteError;
 use super::events::Events;
 use super::ledger::Ledger;
 use super::process_clock::ProcessClock;
@@ -22,11 +21,10 @@ use super::talk_budget::SharedTalkBudget;
 use super::tier_writer::TierWriter;
 use super::visit::Visit;
 use super::work::{Ticket, WorkQueue};
-use crate::api::Direction;
 use crate::policy::Plan;
 use crate::policy::attribution::explain;
 use crate::policy::contest::next_look;
-use crate::policy::record::{Failure, Outcome};
+use crate::policy::record::Outcome;
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
 /// What a worker needs.
@@ -38,6 +36,8 @@ pub(super) struct Reconciler {
     pub(super) audit: Arc<Audit>,
     pub(super) brake: Arc<ReleaseBrake>,
     pub(super) writer: Writer,
+    /// How many workers may be about to open a direction: fewer than all, so that whatever hangs there, some are left to close.
+    pub(super) releases: Semaphore,
     pub(super) events: Events,
     /// Of failures the log tells, status and metrics have them all.
     pub(super) failures_said: SharedTalkBudget,
@@ -49,29 +49,8 @@ pub(super) struct Reconciler {
     pub(super) pulse: Arc<Pulse>,
 }
 
-/// What the consistent read before a release said.
-struct SecondLook {
-    agrees: bool,
-    failure: Option<Failure>,
-    /// Until when a release may be made on it.
-    holds_until: Instant,
-}
-
-/// How old a consistent read may be when a release is made on it. Far more than the read and the other writes of a plan take;
-/// where they take longer, tiers and namespace may have changed, and are read again.
-const SECOND_LOOK_HOLDS: Duration = Duration::from_secs(5);
-
 /// The value of the label `controller`.
 pub(super) const CONTROLLER: &str = "namespace";
-
-impl SecondLook {
-    /// The watches are behind, or the read was no answer: nothing else may bring another look about.
-    fn in_outcome(self, mut outcome: Outcome) -> Outcome {
-        outcome.look_again |= !self.agrees;
-        outcome.failure = outcome.failure.or(self.failure);
-        outcome
-    }
-}
 
 impl Reconciler {
     /// One worker: takes one namespace after the other, until the queue is closed.
@@ -95,14 +74,9 @@ impl Reconciler {
             return ticket.succeeded();
         }
         let mut plan = visit.plan(self.clock.now());
-        let mut ruling = self.brake.rule(&visit, &mut plan);
-        let (plan, second_look) = self.look_again(&visit, plan, &mut ruling).await;
-        let writes = self
-            .writer
-            .apply(&self.cache, &view.namespace, &plan, second_look.holds_until);
-        let outcome = second_look.in_outcome(writes.await);
-        self.brake.made(&ruling, &plan, &outcome.committed);
-        if let Some(wait) = ruling.look_again {
+        let ruling = self.brake.rule(&visit, &mut plan);
+        let mut outcome = self.writer.write(&self.cache, &view.namespace, &plan).await;
+        if let Some(wait) = self.remove(&visit, &mut plan, ruling, &mut outcome).await {
             ticket.look_again(Class::Change, Instant::now() + wait);
         }
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
@@ -116,43 +90,6 @@ impl Reconciler {
             self.reporter.look();
         }
         ticket.succeeded();
-    }
-
-    /// Where a direction would be opened, writes that down, and then keeps only the removals that a consistent read wants too.
-    async fn look_again(&self, visit: &Visit<'_>, mut plan: Plan, ruling: &mut Ruling) -> (Plan, SecondLook) {
-        let not_written = self.brake.write_down(&self.tiers, &ruling.grants).await.err();
-        // It may have waited for others' words; the read that follows takes three requests more.
-        self.pulse.beat();
-        if not_written.is_some() {
-            plan.brake(&Direction::ALL.into());
-        }
-        let mut second_look = SecondLook {
-            agrees: true,
-            failure: not_written,
-            holds_until: Instant::now() + SECOND_LOOK_HOLDS,
-        };
-        if plan.opens_a_direction() {
-            let (again, failure) = self.plan_again(visit).await;
-            self.pulse.beat();
-            second_look.agrees = plan.keep_removals_also_in(&again);
-            second_look.failure = second_look.failure.or(failure);
-        }
-        self.brake.keep_confirmed(ruling, &plan);
-        (plan, second_look)
-    }
-
-    /// Plans from a consistent read; without an answer there is nothing to be done.
-    async fn plan_again(&self, visit: &Visit<'_>) -> (Plan, Option<Failure>) {
-        let what = format!("the read before a release of {}", visit.view.namespace.name);
-        match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
-            Ok(again) => (again.unwrap_or_default(), None),
-            Err(error) => match WriteError::of(error, &what) {
-                WriteError::Failed(failure) => (Plan::default(), Some(failure)),
-                WriteError::NamespaceGone | WriteError::ObjectGone | WriteError::OtherRevision => {
-                    (Plan::default(), None)
-                }
-            },
-        }
     }
 
     /// Counts and announces what was found and done. Comes after the writes: explaining never delays a heal.

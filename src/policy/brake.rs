@@ -16,6 +16,7 @@ mod confirmation;
 mod held;
 mod inherited;
 mod max_unprotected;
+mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub use self::confirmation::{Fingerprint, Rest};
 pub use self::held::Held;
 pub use self::inherited::Inherited;
 pub use self::max_unprotected::MaxUnprotected;
+pub use self::place::Grant;
+use self::place::Recent;
 use crate::api::Direction;
 
 /// For how long a release counts.
@@ -45,21 +48,13 @@ pub struct Release {
     pub tier_uid: Arc<str>,
 }
 
-/// A release that may go now, and what is known of its place in the window.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Grant {
-    /// What may go.
-    pub release: Release,
-    /// Since when it counts; one that was confirmed does not.
-    at: Option<Duration>,
-    before: Option<Recent>,
-}
-
 /// What was let go of late, and what was confirmed.
 #[derive(Clone, Debug)]
 pub struct Brake {
     limit: MaxUnprotected,
     recent: BTreeMap<(String, Direction), Recent>,
+    /// Releases that were granted and wait with their places.
+    waiting: BTreeMap<(String, Direction), Grant>,
     /// What earlier processes let go, as far as it is known.
     inherited: Vec<Inherited>,
     confirmed: BTreeMap<Arc<str>, Confirmed>,
@@ -69,18 +64,13 @@ pub struct Brake {
     over_at: Duration,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Recent {
-    at: Duration,
-    tier_uid: Arc<str>,
-}
-
 impl Brake {
     /// Nothing was let go yet.
     pub fn new(limit: MaxUnprotected) -> Self {
         Self {
             limit,
             recent: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             inherited: Vec::new(),
             confirmed: BTreeMap::new(),
             legacies: BTreeMap::new(),
@@ -88,53 +78,34 @@ impl Brake {
         }
     }
 
-    /// Which releases of `namespace` may go, among all that are wanted. Those count from now on.
+    /// Which releases of `namespace` may go, among all that are wanted. Those count from now on; what was put off has counted
+    /// all the while.
     pub fn admit(&mut self, census: &Census, namespace: &str, now: Duration) -> Vec<Grant> {
         self.forget_what_is_over(now);
         self.narrow(census, namespace);
         let mut grants = Vec::new();
         for release in census.wanted_in(namespace) {
-            if self.is_confirmed(release) {
-                grants.push(Grant {
-                    release: release.clone(),
-                    at: None,
-                    before: None,
-                });
-            } else if !self.is_over(census, release.direction) {
-                let recent = Recent {
-                    at: now,
-                    tier_uid: Arc::clone(&release.tier_uid),
-                };
-                self.over_at = self.over_at.min(recent.over_at());
-                let before = self.recent.insert(release.key(), recent);
-                grants.push(Grant {
-                    release: release.clone(),
-                    at: Some(now),
-                    before,
-                });
+            let kept = self.kept_place(release, now);
+            let confirmed = self.is_confirmed(release);
+            if !confirmed && !self.is_over(census, release.direction) {
+                grants.push(kept.unwrap_or_else(|| self.take_place(release, now)));
+                continue;
+            }
+            if let Some(kept) = kept {
+                self.withdraw(kept);
+            }
+            if confirmed {
+                grants.push(Grant::confirmed(release));
             }
         }
         grants
-    }
-
-    /// A release that was granted was not made, nor tried.
-    pub fn withdraw(&mut self, grant: Grant) {
-        if grant.at.is_none() {
-            return;
-        }
-        match grant.before {
-            Some(before) => {
-                self.over_at = self.over_at.min(before.over_at());
-                _ = self.recent.insert(grant.release.key(), before);
-            }
-            None => _ = self.recent.remove(&grant.release.key()),
-        }
     }
 
     /// Reads what was confirmed, and tells what waits, by the uid of the tier. What is confirmed before this was asked is not
     /// known to [`Self::admit`].
     pub fn held(&mut self, census: &Census, now: Duration) -> BTreeMap<Arc<str>, Held> {
         self.forget_what_is_over(now);
+        self.give_back_unwanted(census);
         self.read_confirmations(census);
         let tiers: BTreeSet<_> = census.wanted().map(|release| &release.tier_uid).collect();
         let lists = tiers.into_iter().map(|tier| (tier, self.held_of(census, tier)));
@@ -278,12 +249,6 @@ impl Brake {
     }
 }
 
-impl Recent {
-    fn over_at(&self) -> Duration {
-        self.at.saturating_add(WINDOW)
-    }
-}
-
 impl Release {
     /// What is sorted before every release of a namespace.
     fn first_of(namespace: &str) -> Self {
@@ -297,13 +262,6 @@ impl Release {
 
     fn key(&self) -> (String, Direction) {
         (self.namespace.clone(), self.direction)
-    }
-}
-
-impl Grant {
-    /// Since when it counts; `None` where it was confirmed.
-    pub fn takes_a_place(&self) -> Option<Duration> {
-        self.at
     }
 }
 

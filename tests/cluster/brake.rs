@@ -1,5 +1,6 @@
 //! The mass-change brake: no mistake opens many namespaces, and nothing that is meant takes more than a confirmation.
 
+mod hanging;
 mod takeover;
 
 use std::collections::BTreeSet;

@@ -2,18 +2,24 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::Body;
+use serde_json::json;
 use tokio::time::Instant;
 use tower::service_fn;
 
 use super::*;
-use crate::policy::{Cause, Exemptions};
+use crate::policy::{Cause, Exemptions, Facts, ObservedPolicies, ParsedTier, World, plan};
 
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 /// An API server that grants everything, each after a round trip.
 fn slow_server() -> Client {
-    let answer = |request: Request<Body>| async move {
-        tokio::time::sleep(ROUND_TRIP).await;
+    server_that_deletes_after(ROUND_TRIP)
+}
+
+fn server_that_deletes_after(took: Duration) -> Client {
+    let answer = move |request: Request<Body>| async move {
+        let deletes = *request.method() == http::Method::DELETE;
+        tokio::time::sleep(if deletes { took } else { ROUND_TRIP }).await;
         let body = match *request.method() {
             http::Method::DELETE => String::from(r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#),
             _ => String::from_utf8_lossy(&request.into_body().collect_bytes().await.unwrap()).into_owned(),
@@ -47,6 +53,33 @@ fn surplus(count: usize) -> Plan {
     }
 }
 
+/// What becomes of removals alone.
+async fn removed(writer: &Writer, cache: &Cache, namespace: &Namespace, plan: &Plan, until: Instant) -> Outcome {
+    let mut outcome = Outcome::default();
+    let remove = writer.remove(cache, namespace, plan, until.into_std(), &mut outcome);
+    remove.await;
+    outcome
+}
+
+fn release() -> Plan {
+    Plan {
+        removals: vec![Removal {
+            name: PolicyName::baseline(crate::api::Direction::Egress),
+            ..surplus(1).removals.remove(0)
+        }],
+        ..Plan::default()
+    }
+}
+
+/// Both bases are to be created.
+fn first_plan_of(namespace: &Namespace) -> Plan {
+    let metadata = serde_json::from_value(json!({"name": "t", "uid": "uid-t"})).unwrap();
+    let spec = json!({"namespaceSelector": {}, "mode": "Enforce"});
+    let tier = ParsedTier::parse(&metadata, &spec);
+    let world = World::new([tier], Facts::unread(), Exemptions::new("cofferdam-system", []));
+    plan(&world, namespace, &ObservedPolicies::new(), None)
+}
+
 // A tenant who creates thousands of policies under reserved names has them deleted, beside the others and not before them.
 #[tokio::test(start_paused = true)]
 async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
@@ -54,13 +87,13 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (crowded, small) = (namespace("crowded"), namespace("small"));
     let (thousands, one) = (surplus(3000), surplus(1));
-    let later = (Instant::now() + Duration::from_secs(60)).into_std();
-    let crowded = writer.apply(&cache, &crowded, &thousands, later);
+    let later = Instant::now() + Duration::from_secs(60);
+    let crowded = removed(&writer, &cache, &crowded, &thousands, later);
     let small = async {
         // The other was there first.
         tokio::time::sleep(ROUND_TRIP / 2).await;
         let started = Instant::now();
-        let outcome = writer.apply(&cache, &small, &one, later).await;
+        let outcome = removed(&writer, &cache, &small, &one, later).await;
         (outcome, started.elapsed())
     };
     let (crowded, (small, took)) = tokio::join!(crowded, small);
@@ -74,22 +107,38 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
     let writer = Writer::new(slow_server(), 1);
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (crowded, released) = (namespace("crowded"), namespace("released"));
-    let release = Plan {
-        removals: vec![Removal {
-            name: PolicyName::baseline(crate::api::Direction::Egress),
-            ..surplus(1).removals.remove(0)
-        }],
-        ..Plan::default()
-    };
+    let release = release();
     for (in_time, committed) in [(ROUND_TRIP * 9, 1), (ROUND_TRIP * 3, 0)] {
         let now = Instant::now();
-        let until = (now + in_time).into_std();
+        let until = now + in_time;
         let some = surplus(5);
-        let crowded = writer.apply(&cache, &crowded, &some, until);
-        let (_, outcome) = tokio::join!(crowded, writer.apply(&cache, &released, &release, until));
+        let crowded = removed(&writer, &cache, &crowded, &some, until);
+        let (_, outcome) = tokio::join!(crowded, removed(&writer, &cache, &released, &release, until));
         assert_eq!(
             (outcome.committed.len(), outcome.look_again),
             (committed, committed == 0)
         );
     }
+}
+
+// A webhook that hangs took all that may be in flight.
+#[tokio::test(start_paused = true)]
+async fn releases_that_hang_leave_room_for_what_closes() {
+    let hangs = Duration::from_secs(9);
+    let writer = Writer::new(server_that_deletes_after(hangs), 4);
+    let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
+    let (released, new, until) = (namespace("released"), namespace("new"), Instant::now() + hangs);
+    let (release, writes) = (release(), first_plan_of(&namespace("new")));
+    let releases = (0..8).map(|_| removed(&writer, &cache, &released, &release, until));
+    let closes = async {
+        tokio::time::sleep(ROUND_TRIP).await;
+        let started = Instant::now();
+        (writer.write(&cache, &new, &writes).await, started.elapsed())
+    };
+    let (_, (outcome, took)) = tokio::join!(futures::future::join_all(releases), closes);
+    assert_eq!(
+        (outcome.committed.len(), outcome.failure),
+        (writes.writes().count(), None)
+    );
+    assert!(took <= ROUND_TRIP * 4, "waited {took:?}");
 }

@@ -10,11 +10,13 @@ use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::patience::Patience;
+use crate::controller::queue::back_off;
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::{Brake, Grant, Rest};
 use crate::policy::record::Failure;
@@ -22,10 +24,27 @@ use crate::policy::{TierIdentity, words};
 
 /// What is written. Whoever writes has the lock: the others find their release in what was written, and the last one
 /// written is the latest.
-pub(super) type Persisted = Mutex<Writing>;
+pub(super) type Persisted = Arc<Mutex<Writing>>;
 
-/// When so many tiers are gone that the cache still shows, it is waited for: the others wait for whoever asks one after the
-/// other.
+/// Whether the status of its tier tells of a release.
+#[derive(Debug)]
+pub(in crate::controller) enum Word {
+    /// It does.
+    Landed,
+    /// It does not, and may soon: it is under way, or another is, or the tier turned out to be gone.
+    NotYet,
+    /// It cannot at present.
+    Refused(Failure),
+}
+
+/// A release is made at most so long after what told of it was counted: as much less does a later process count it. Longer
+/// than a request may take, and the look after it, so that a word that lands at all lets those go that waited for it.
+const WORD_HOLDS: Duration = Duration::from_secs(15);
+
+/// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
+const REFUSED_AT_MOST: Duration = Duration::from_secs(5);
+
+/// When so many tiers are gone that the cache still shows, it is waited for.
 const GONE_AT_MOST: usize = 3;
 
 /// The digest of a confirmation and how many of its releases are still to be done.
@@ -33,15 +52,24 @@ type SizeOfRest = (Arc<str>, usize);
 
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    /// Up to when each tier's status tells of the releases, by the tier's uid.
-    until: BTreeMap<Arc<str>, Duration>,
+    /// When that was counted which each tier's status tells, by the tier's uid: the places that were taken by then.
+    counted: BTreeMap<Arc<str>, Duration>,
     /// What each tier's status tells of what was confirmed.
     confirmed: BTreeMap<Arc<str>, SizeOfRest>,
     /// Whose status has to be written although nothing is released.
     owed: BTreeSet<Arc<str>>,
-    /// What failed last of each tier, and when. Who waited for it need not try too: each would take as long, one after the other, and
-    /// every worker might be among them.
-    failed: BTreeMap<Arc<str>, (Duration, Failure)>,
+    /// What failed last of each tier. Who waited for it need not try too: each would take as long, one after the other.
+    refused: BTreeMap<Arc<str>, Refused>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    failure: Failure,
+    /// In a row.
+    failures: u32,
+    at: Duration,
+    /// Before this it is not tried again.
+    until: Duration,
 }
 
 impl Writing {
@@ -58,78 +86,111 @@ impl Writing {
         self.owed.insert(Arc::clone(tier_uid));
     }
 
-    fn tells_of(&self, grant: &Grant, brake: &Brake) -> bool {
-        let tier_uid = &grant.release.tier_uid;
-        match grant.takes_a_place() {
-            Some(granted_at) => self.until.get(tier_uid).is_some_and(|until| *until >= granted_at),
+    /// `now` bounds how old a word may be; those of tiers that are gone count for nothing.
+    fn tells_of(&self, grant: &Grant, brake: &Brake, now: Duration, stands: impl Fn(&str) -> bool) -> bool {
+        let Some(taken_at) = grant.takes_a_place() else {
+            let tier_uid = &grant.release.tier_uid;
             // Under one digest what was written holds all that is left.
-            None => {
-                let digest = |size: &SizeOfRest| Arc::clone(&size.0);
-                self.confirmed.get(tier_uid).map(digest) == brake.size_of_rest(tier_uid).as_ref().map(digest)
-            }
-        }
+            let digest = |size: &SizeOfRest| Arc::clone(&size.0);
+            let told = self.confirmed.get(tier_uid).map(digest);
+            return told.is_some() && told == brake.size_of_rest(tier_uid).as_ref().map(digest);
+        };
+        let tier_uid = brake.told_by(grant).filter(|tier_uid| stands(tier_uid));
+        let counted = tier_uid.and_then(|tier_uid| self.counted.get(tier_uid));
+        counted.is_some_and(|counted| taken_at <= *counted && now < counted.saturating_add(WORD_HOLDS))
+    }
+
+    /// Why the tier is not to be written to now, for who has waited for it since then.
+    fn refuses(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
+        let refused = self.refused.get(tier_uid)?;
+        (refused.at >= waits_since || now < refused.until).then(|| refused.failure.clone())
+    }
+
+    fn is_refused(&mut self, tier_uid: &Arc<str>, failure: &Failure, at: Duration) {
+        let failures = self.refused.get(tier_uid).map_or(0, |refused| refused.failures);
+        let failures = failures.saturating_add(1);
+        let wait = back_off(tier_uid, failures).min(REFUSED_AT_MOST);
+        let refused = Refused {
+            failure: failure.clone(),
+            failures,
+            at,
+            until: at + wait.max(failure.retry_after.unwrap_or_default()),
+        };
+        self.refused.insert(Arc::clone(tier_uid), refused);
     }
 }
 
 impl ReleaseBrake {
-    /// Writes down that these releases are about to be made.
-    ///
-    /// # Errors
-    /// When that could not be written; then they must not be made.
-    pub(in crate::controller) async fn write_down(&self, tiers: &TierWriter, grants: &[Grant]) -> Result<(), Failure> {
+    /// Writes down that these releases are about to be made. Nobody waits for that longer than until the deadline: what is
+    /// under way by then goes on by itself, and one at a time is.
+    pub(in crate::controller) async fn write_down(
+        self: &Arc<Self>,
+        tiers: &TierWriter,
+        grants: &[Grant],
+        deadline: Instant,
+    ) -> Word {
         for grant in grants {
             let waits_since = self.began.elapsed();
-            let mut persisted = self.persisted.lock().await;
-            if persisted.tells_of(grant, &self.state().brake) {
+            let Ok(persisted) = timeout_at(deadline, Arc::clone(&self.persisted).lock_owned()).await else {
+                return Word::NotYet;
+            };
+            if self.is_told(&persisted, grant) {
                 continue;
             }
-            self.hand_on(&mut persisted);
-            let tier_uid = &grant.release.tier_uid;
-            self.write_where_it_stays(&mut persisted, tiers, tier_uid, waits_since)
-                .await?;
+            let tier_uid = Arc::clone(&grant.release.tier_uid);
+            let write = Arc::clone(self).write_where_it_stays(persisted, tiers.clone(), tier_uid, waits_since);
+            match timeout_at(deadline, tokio::spawn(write)).await {
+                Ok(Ok(Word::Landed)) => {}
+                Ok(Ok(word)) => return word,
+                // Late, or the process ends.
+                Ok(Err(_)) | Err(_) => return Word::NotYet,
+            }
         }
-        Ok(())
+        Word::Landed
     }
 
-    /// A tier that turns out to be gone is told of by the next. Where there is none at all nobody can tell of it beyond this
-    /// process.
+    fn is_told(&self, persisted: &Writing, grant: &Grant) -> bool {
+        let stands = |uid: &str| self.cache.tier_of_uid(uid).is_some();
+        let (state, now) = (self.state(), self.began.elapsed());
+        persisted.tells_of(grant, &state.brake, now, stands)
+    }
+
+    /// A tier that turns out to be gone is told of by the next. Where there is none at all nobody can tell of it, and nothing
+    /// is released: whatever may be released is of a tier, or is governed by one, so that the cache is behind. It does not
+    /// keep the last tier from going: one that takes its policies along stands, and tells, until they are gone.
     async fn write_where_it_stays(
-        &self,
-        persisted: &mut Writing,
-        tiers: &TierWriter,
-        tier_uid: &Arc<str>,
+        self: Arc<Self>,
+        mut persisted: OwnedMutexGuard<Writing>,
+        tiers: TierWriter,
+        tier_uid: Arc<str>,
         waits_since: Duration,
-    ) -> Result<(), Failure> {
-        let own = self.cache.tier_of_uid(tier_uid);
-        let heirs = self.heirs().into_iter().filter(|heir| heir.uid != *tier_uid);
+    ) -> Word {
+        self.hand_on(&mut persisted);
+        let own = self.cache.tier_of_uid(&tier_uid);
+        let heirs = self.heirs().into_iter().filter(|heir| heir.uid != tier_uid);
         let mut gone: Vec<Arc<str>> = Vec::new();
-        for tier in own.into_iter().chain(heirs) {
-            if gone.len() == GONE_AT_MOST {
-                return Err(all_gone());
-            }
-            if let Some((at, failure)) = persisted.failed.get(&tier.uid)
-                && *at >= waits_since
-            {
-                return Err(failure.clone());
+        for tier in own.into_iter().chain(heirs).take(GONE_AT_MOST) {
+            if let Some(failure) = persisted.refuses(&tier.uid, waits_since, self.began.elapsed()) {
+                return Word::Refused(failure);
             }
             for gone in &gone {
-                self.state().brake.hand_on(gone, &tier.uid);
+                self.report_on(gone, &tier.uid, &mut persisted);
             }
-            match self.write(persisted, tiers, &tier).await? {
-                Landed::Gone => gone.push(Arc::clone(&tier.uid)),
-                Landed::Yes | Landed::Conflict => return Ok(()),
+            match self.write(&mut persisted, &tiers, &tier).await {
+                Ok(Landed::Yes | Landed::Conflict) => return Word::Landed,
+                Ok(Landed::Gone) => gone.push(Arc::clone(&tier.uid)),
+                Err(failure) => return Word::Refused(failure),
             }
         }
-        Ok(())
+        Word::NotYet
     }
 
     /// Writes down what was confirmed and what of that is still to be done, and has another tier tell what one released that
     /// is gone since. What fails is tried again when the tier's patience ends.
     pub(in crate::controller) async fn tend(&self, tiers: &TierWriter, patience: &mut Patience) {
-        let mut persisted = self.persisted.lock().await;
-        self.hand_on(&mut persisted);
+        self.hand_on(&mut *self.persisted.lock().await);
         for known in self.cache.tiers() {
-            let tier = known.parsed.identity();
+            let (tier, mut persisted) = (known.parsed.identity(), self.persisted.lock().await);
             let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
             let owes = differs || persisted.owed.contains(&tier.uid);
             if !owes {
@@ -148,18 +209,24 @@ impl ReleaseBrake {
     /// What is known of a tier that is gone is told by another.
     fn hand_on(&self, persisted: &mut Writing) {
         let gone = |uid: &Arc<str>| self.cache.tier_of_uid(uid).is_none();
+        persisted.counted.retain(|uid, _| !gone(uid));
         persisted.confirmed.retain(|uid, _| !gone(uid));
         persisted.owed.retain(|uid| !gone(uid));
-        persisted.failed.retain(|uid, _| !gone(uid));
-        let mut state = self.state();
-        let orphans: Vec<_> = state.brake.tiers_of_late().into_iter().filter(gone).collect();
+        persisted.refused.retain(|uid, _| !gone(uid));
+        let orphans: Vec<_> = self.state().brake.tiers_of_late().into_iter().filter(gone).collect();
         let Some(heir) = self.heir().filter(|_| !orphans.is_empty()) else {
             return;
         };
         for orphan in orphans {
-            state.brake.hand_on(&orphan, &heir.uid);
+            self.report_on(&orphan, &heir.uid, persisted);
         }
         persisted.owes(&heir.uid);
+    }
+
+    /// What was reported on a tier that is gone is reported on another from now on, whose status does not tell of it yet.
+    fn report_on(&self, gone: &str, heir: &Arc<str>, persisted: &mut Writing) {
+        self.state().brake.hand_on(gone, heir);
+        persisted.counted.remove(heir);
     }
 
     /// The first tier that stays.
@@ -185,28 +252,18 @@ impl ReleaseBrake {
         let written = tiers.write_status(tier, json!({"releases": releases})).await;
         match written.and_then(|landed| refuse_conflict(landed, tier)) {
             Ok(Landed::Yes) => {
-                persisted.until.insert(Arc::clone(&tier.uid), now);
+                persisted.counted.insert(Arc::clone(&tier.uid), now);
+                persisted.refused.remove(&tier.uid);
                 persisted.owed.remove(&tier.uid);
                 persisted.knows(&tier.uid, rest);
                 Ok(Landed::Yes)
             }
             Ok(landed) => Ok(landed),
             Err(failure) => {
-                let failed = (self.began.elapsed(), failure.clone());
-                persisted.failed.insert(Arc::clone(&tier.uid), failed);
+                persisted.is_refused(&tier.uid, &failure, self.began.elapsed());
                 Err(failure)
             }
         }
-    }
-}
-
-fn all_gone() -> Failure {
-    Failure {
-        reason: words::REQUEST_FAILED,
-        message: format!(
-            "releases in the status of an IsolationTier: {GONE_AT_MOST} of them are gone; it is tried again"
-        ),
-        retry_after: None,
     }
 }
 

@@ -124,7 +124,7 @@ async fn who_waits_for_what_cannot_be_read_looks_ever_again_without_hurry() {
 
 #[tokio::test(start_paused = true)]
 async fn readiness_says_why_it_is_not_known_what_earlier_processes_released() {
-    let brake = Arc::new(super::super::persisted::tests::brake_with_a_tier());
+    let brake = super::super::persisted::tests::brake_with_a_tier();
     assert_eq!(brake.why_not_learned(), None);
     let refused = super::super::persisted::tests::server(403).client;
     let learning = Arc::clone(&brake).learn_of_earlier_processes(refused);

@@ -9,7 +9,6 @@ use tower::service_fn;
 
 use super::*;
 use crate::controller::cache::Cache;
-use crate::controller::ledger::Ledger;
 use crate::policy::Exemptions;
 use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
@@ -43,7 +42,7 @@ fn answer_of(
     }
 }
 
-pub fn brake_with_a_tier() -> ReleaseBrake {
+pub fn brake_with_a_tier() -> Arc<ReleaseBrake> {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let tier: DynamicObject = serde_json::from_value(json!({
         "metadata": {"name": "t", "uid": "uid-t"},
@@ -51,49 +50,58 @@ pub fn brake_with_a_tier() -> ReleaseBrake {
     }))
     .unwrap();
     cache.tiers_listed(&[tier]);
-    ReleaseBrake::new(Arc::new(cache), Arc::new(Ledger::default()), MaxUnprotected::default())
+    let brake = ReleaseBrake::new(Arc::new(cache), Arc::default(), MaxUnprotected::default());
+    Arc::new(brake)
 }
 
-fn grants(count: usize) -> Vec<Vec<Grant>> {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(count as u64));
+fn wanted(namespace: &str) -> Release {
+    Release {
+        namespace: namespace.to_owned(),
+        direction: Direction::Egress,
+        policy_uid: "uid".into(),
+        tier_uid: "uid-t".into(),
+    }
+}
+
+/// Every one of so many namespaces may go, and does not yet.
+fn grants(brake: &ReleaseBrake, count: usize) -> Vec<Vec<Grant>> {
+    let mut state = brake.state();
+    state.brake = Brake::new(MaxUnprotected::Namespaces(count as u64));
     let mut census = Census::default();
     let names: Vec<_> = (0..count).map(|number| format!("n{number:03}")).collect();
     for name in &names {
-        let release = Release {
-            namespace: name.clone(),
-            direction: Direction::Egress,
-            policy_uid: "uid".into(),
-            tier_uid: "uid-t".into(),
-        };
-        census.set(name, [release], Vec::new());
+        census.set(name, [wanted(name)], Vec::new());
     }
-    names
-        .iter()
-        .map(|name| brake.admit(&census, name, Duration::ZERO))
-        .collect()
+    let now = brake.began.elapsed();
+    let admit = |name| state.brake.admit(&census, name, now);
+    names.iter().map(String::as_str).map(admit).collect()
 }
 
+/// As long as anybody waits.
+fn later() -> Instant {
+    Instant::now() + ROUND_TRIP * 100
+}
+
+async fn lands(brake: &Arc<ReleaseBrake>, tiers: &TierWriter, grants: &[Grant]) -> bool {
+    matches!(brake.write_down(tiers, grants, later()).await, Word::Landed)
+}
+
+// Where the tier was gone, and no other stood, releases went without a word.
 #[tokio::test(start_paused = true)]
-async fn only_a_tier_that_is_gone_is_released_from_without_a_word_in_its_status() {
-    for (code, written) in [(404, true), (409, false), (403, false), (500, false)] {
+async fn nothing_is_released_without_a_word_in_a_status() {
+    for code in [404, 409, 403, 500] {
         let brake = brake_with_a_tier();
-        let grants = grants(1).remove(0);
+        let grants = grants(&brake, 1).remove(0);
         assert_eq!(grants.len(), 1);
-        let result = brake.write_down(&server(code), &grants).await;
-        assert_eq!(result.is_ok(), written, "{code}: {result:?}");
+        assert!(!lands(&brake, &server(code), &grants).await, "{code}");
     }
 }
 
 // The releases were made although nobody had been told.
 #[tokio::test(start_paused = true)]
 async fn who_finds_a_tier_gone_tells_the_next_or_releases_nothing() {
-    for (code, written) in [(200, true), (500, false), (404, true)] {
+    for (code, written) in [(200, true), (500, false), (404, false)] {
         let brake = brake_with_a_tier();
-        let tier = |name: &str| {
-            let metadata = json!({"name": name, "uid": format!("uid-{name}")});
-            let spec = json!({"namespaceSelector": {}, "mode": "Enforce"});
-            serde_json::from_value::<DynamicObject>(json!({"metadata": metadata, "spec": spec})).unwrap()
-        };
         brake.cache.tiers_listed(&[tier("t"), tier("u")]);
         let answer = move |request: Request<Body>| {
             let gone = request.uri().path().ends_with("/t/status");
@@ -103,11 +111,39 @@ async fn who_finds_a_tier_gone_tells_the_next_or_releases_nothing() {
             client: Client::new(service_fn(answer), "default"),
             ..server(code)
         };
-        let result = brake.write_down(&tiers, &grants(1).remove(0)).await;
-        assert_eq!(result.is_ok(), written, "{code}: {result:?}");
-        let told = brake.persisted.lock().await.until.contains_key("uid-u");
-        assert_eq!(told, code == 200, "{code}");
+        let grants = grants(&brake, 1).remove(0);
+        assert_eq!(lands(&brake, &tiers, &grants).await, written, "{code}");
+        let told = brake.persisted.lock().await.counted.contains_key("uid-u");
+        assert_eq!(told, written, "{code}");
+        assert_eq!(brake.is_told(&*brake.persisted.lock().await, &grants[0]), written);
     }
+}
+
+// What a tier had told before it was gone, or its heir before it was one, was taken for a word.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_gone_tells_of_nothing_and_its_heir_only_of_what_was_counted_since() {
+    let brake = brake_with_a_tier();
+    brake.cache.tiers_listed(&[tier("t"), tier("u")]);
+    let grants = grants(&brake, 1).remove(0);
+    let mut other = grants[0].release.clone();
+    (other.namespace, other.tier_uid) = (String::from("other"), "uid-u".into());
+    assert!(lands(&brake, &server(200), &grants).await);
+    let others = {
+        let mut census = Census::default();
+        census.set("other", [other], Vec::new());
+        brake.state().brake = Brake::new(MaxUnprotected::Namespaces(9));
+        brake.state().brake.admit(&census, "other", brake.began.elapsed())
+    };
+    assert!(lands(&brake, &server(200), &others).await);
+    assert!(brake.is_told(&*brake.persisted.lock().await, &others[0]));
+    let grants = self::grants(&brake, 1).remove(0);
+    assert!(lands(&brake, &server(200), &grants).await);
+    brake.cache.tiers_listed(&[tier("u")]);
+    assert!(!brake.is_told(&*brake.persisted.lock().await, &grants[0]));
+    brake.hand_on(&mut *brake.persisted.lock().await);
+    let persisted = brake.persisted.lock().await;
+    assert!(!brake.is_told(&persisted, &grants[0]));
+    assert!(persisted.counted.is_empty(), "{persisted:?}");
 }
 
 /// Every namespace of the list is confirmed.
@@ -117,19 +153,19 @@ fn confirmed(brake: &ReleaseBrake, count: usize) -> Vec<Vec<Grant>> {
     let mut census = Census::default();
     let names: Vec<_> = (0..count).map(|number| format!("n{number:03}")).collect();
     for name in &names {
-        let release = Release {
-            namespace: name.clone(),
-            direction: Direction::Egress,
-            policy_uid: "uid".into(),
-            tier_uid: "uid-t".into(),
-        };
-        census.set(name, [release], Vec::new());
+        census.set(name, [wanted(name)], Vec::new());
     }
     let digest = state.brake.held(&census, Duration::ZERO)["uid-t"].digest.clone();
     census.confirmations.insert("uid-t".into(), digest.as_str().into());
     state.brake.held(&census, Duration::ZERO);
     let admit = |name| state.brake.admit(&census, name, Duration::ZERO);
     names.iter().map(String::as_str).map(admit).collect()
+}
+
+fn tier(name: &str) -> DynamicObject {
+    let metadata = json!({"name": name, "uid": format!("uid-{name}")});
+    let spec = json!({"namespaceSelector": {}, "mode": "Enforce"});
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
 /// Whether nothing is left to be written when the server answers so.
@@ -145,10 +181,12 @@ async fn what_was_confirmed_is_written_down_once_before_the_first_of_it_is_relea
     let (brake, started) = (brake_with_a_tier(), Instant::now());
     let grants = confirmed(&brake, 3);
     assert!(grants.iter().all(|grants| grants.len() == 1));
-    assert!(brake.write_down(&server(500), &grants[0]).await.is_err());
+    assert!(!lands(&brake, &server(500), &grants[0]).await);
     assert_eq!(started.elapsed(), ROUND_TRIP);
+    tokio::time::sleep(REFUSED_AT_MOST).await;
+    let started = started + REFUSED_AT_MOST;
     for grants in &grants {
-        brake.write_down(&server(200), grants).await.unwrap();
+        assert!(lands(&brake, &server(200), grants).await);
     }
     assert_eq!(started.elapsed(), ROUND_TRIP * 2);
     assert!(tends(&brake, 500).await, "nothing to be written");
@@ -180,13 +218,42 @@ async fn who_deletes_a_tier_opened_the_window_anew_with_the_next_restart() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_write_that_fails_does_not_try_too() {
     let (brake, tiers, started) = (brake_with_a_tier(), server(500), Instant::now());
-    let grants = grants(32);
-    let all = grants.iter().map(|grants| brake.write_down(&tiers, grants));
+    let grants = grants(&brake, 32);
+    let all = grants.iter().map(|grants| brake.write_down(&tiers, grants, later()));
     let results = futures::future::join_all(all).await;
-    assert!(results.iter().all(Result::is_err));
+    assert!(results.iter().all(|word| matches!(word, Word::Refused(_))));
+    assert!(!lands(&brake, &tiers, &grants[0]).await);
     assert_eq!(started.elapsed(), ROUND_TRIP);
-    assert!(brake.write_down(&tiers, &grants[0]).await.is_err());
-    assert_eq!(started.elapsed(), ROUND_TRIP * 2, "a later one tries again");
+    tokio::time::sleep(REFUSED_AT_MOST).await;
+    assert!(!lands(&brake, &tiers, &grants[0]).await);
+    assert_eq!(
+        started.elapsed(),
+        ROUND_TRIP * 2 + REFUSED_AT_MOST,
+        "a later one tries again"
+    );
+}
+
+// All of them sat behind one status that was not answered for, and a new namespace waited until one of them was free.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_word_longer_than_the_bound_and_one_is_under_way() {
+    let (brake, tiers, started) = (brake_with_a_tier(), server(200), Instant::now());
+    let (grants, bound) = (grants(&brake, 32), Duration::from_millis(250));
+    let all = grants
+        .iter()
+        .map(|grants| brake.write_down(&tiers, grants, started + bound));
+    let words = futures::future::join_all(all).await;
+    assert!(words.iter().all(|word| matches!(word, Word::NotYet)));
+    assert_eq!(started.elapsed(), bound);
+    // One word, and all of them are told of by it.
+    tokio::time::sleep(ROUND_TRIP).await;
+    for grants in &grants {
+        let word = brake.write_down(&tiers, grants, Instant::now() + bound).await;
+        assert!(matches!(word, Word::Landed), "{word:?}");
+    }
+    assert_eq!(started.elapsed(), bound + ROUND_TRIP);
+    // What was counted long ago tells too little of what goes now.
+    tokio::time::sleep(WORD_HOLDS).await;
+    assert!(!brake.is_told(&*brake.persisted.lock().await, &grants[0][0]));
 }
 
 // Whoever may write a status may write any number there.
@@ -202,12 +269,7 @@ fn absurd_numbers_in_a_status_hold_and_end_no_process() {
     let mut brake = Brake::new(MaxUnprotected::default());
     brake.inherit([most(10), most(20), most(30)]);
     let mut census = Census::default();
-    let release = Release {
-        namespace: String::from("n"),
-        direction: Direction::Egress,
-        policy_uid: "uid".into(),
-        tier_uid: "uid-t".into(),
-    };
+    let release = wanted("n");
     census.set("n", [release], Vec::new());
     assert_eq!(brake.admit(&census, "n", Duration::ZERO), []);
     assert_eq!(brake.recent_of("uid-t")[&Direction::Egress], u64::MAX);
@@ -217,25 +279,20 @@ fn absurd_numbers_in_a_status_hold_and_end_no_process() {
 // One tier whose status was never taken kept the releases of all others waiting, under its name.
 #[tokio::test(start_paused = true)]
 async fn who_waits_behind_a_write_of_another_tier_that_fails_writes_its_own() {
-    let (brake, grants) = (brake_with_a_tier(), grants(1).remove(0));
-    let brake = Arc::new(brake);
+    let brake = brake_with_a_tier();
+    let grants = grants(&brake, 1).remove(0);
     let failure = Failure {
         reason: words::REQUEST_FAILED,
         message: String::from("status of IsolationTier other"),
         retry_after: None,
     };
-    let held = brake.persisted.lock().await;
+    let mut held = brake.persisted.lock().await;
     let waits = tokio::spawn({
         let brake = Arc::clone(&brake);
-        async move { brake.write_down(&server(200), &grants).await }
+        async move { lands(&brake, &server(200), &grants).await }
     });
     tokio::task::yield_now().await;
-    let mut held = held;
-    fail(&mut held, brake.began.elapsed(), failure);
+    held.is_refused(&"uid-other".into(), &failure, brake.began.elapsed());
     drop(held);
-    assert!(waits.await.unwrap().is_ok());
-}
-
-fn fail(writing: &mut Writing, at: Duration, failure: Failure) {
-    writing.failed.insert("uid-other".into(), (at, failure));
+    assert!(waits.await.unwrap());
 }

@@ -66,6 +66,7 @@ async fn strike(shared: &Arc<Shared>, request: Request<Incoming>, rule: &Request
         Fault::Reset(Moment::BeforeForwarding) => return Err(Cut),
         Fault::Crash(Moment::BeforeForwarding) => return crash(shared),
         Fault::Stall(Moment::BeforeForwarding) => rule.wait_until_lifted().await,
+        Fault::Delay(time) => tokio::time::sleep(*time).await,
         _ => {}
     }
     let (mut parts, body) = forward(shared, request).await?.into_parts();
@@ -88,8 +89,8 @@ async fn strike(shared: &Arc<Shared>, request: Request<Incoming>, rule: &Request
             parts.headers.insert(CONTENT_LENGTH, body.len().into());
             Ok(Response::from_parts(parts, then_crash(shared, body)))
         }
-        stall => {
-            if !matches!(stall, Fault::Stall(Moment::BeforeForwarding)) {
+        late => {
+            if !matches!(late, Fault::Stall(Moment::BeforeForwarding) | Fault::Delay(_)) {
                 rule.wait_until_lifted().await;
             }
             Ok(Response::from_parts(parts, whole(body)))

@@ -31,6 +31,8 @@ pub enum Fault {
     TruncatedJson,
     /// No answer until the rule is lifted, or the controller gives up.
     Stall(Moment),
+    /// The API server hears of it so much later.
+    Delay(Duration),
 }
 
 /// An answer that the proxy makes.

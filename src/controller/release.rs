@@ -1,0 +1,108 @@
+//! What is not wanted any more goes last, when everything is written. What opens a direction waits for its turn, is told in the
+//! status of its tier, and is planned again from a consistent read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::brake::{Ruling, Word};
+use super::consistent_read::plan_from_consistent_read;
+use super::error::WriteError;
+use super::reconcile::Reconciler;
+use super::visit::Visit;
+use crate::api::Direction;
+use crate::policy::Plan;
+use crate::policy::brake::Grant;
+use crate::policy::record::{Failure, Outcome};
+
+/// So long a worker waits at most for a turn and for the status to tell of a release: others wait for a worker.
+const WAITS: Duration = Duration::from_millis(250);
+
+/// How old a consistent read may be when a release is made on it. Far more than the read takes; where it takes longer, tiers
+/// and namespace may have changed, and are read again.
+const SECOND_LOOK_HOLDS: Duration = Duration::from_secs(5);
+
+impl Reconciler {
+    /// Removes what the plan removes, if everything was written, and takes out of it what has to stay for now. Returns when to
+    /// look again for that.
+    pub(super) async fn remove(
+        &self,
+        visit: &Visit<'_>,
+        plan: &mut Plan,
+        ruling: Ruling,
+        outcome: &mut Outcome,
+    ) -> Option<Duration> {
+        let Ruling { grants, look_again } = ruling;
+        if !outcome.is_complete() || outcome.namespace_gone {
+            self.brake.withdraw(grants);
+            return look_again;
+        }
+        let (mut turn, mut told, mut wait) = (None, Vec::new(), look_again);
+        if plan.opens_a_direction() {
+            let deadline = Instant::now() + WAITS;
+            turn = timeout_at(deadline, self.releases.acquire()).await.ok();
+            let word = match turn {
+                Some(_) => self.brake.write_down(&self.tiers, &grants, deadline).await,
+                None => Word::NotYet,
+            };
+            self.pulse.beat();
+            match word {
+                Word::Landed => told = grants,
+                word => wait = self.holds(plan, grants, word, outcome).into_iter().chain(wait).min(),
+            }
+        }
+        let holds_until = Instant::now() + SECOND_LOOK_HOLDS;
+        if plan.opens_a_direction() {
+            if turn.is_none() {
+                // It was never ours, so that nobody has to be told of it; but it takes its turn.
+                outcome.look_again = true;
+                return wait;
+            }
+            self.look_again(visit, plan, outcome).await;
+            self.pulse.beat();
+        }
+        let going = self.brake.go(told, plan);
+        let namespace = &visit.view.namespace;
+        let remove = self
+            .writer
+            .remove(&self.cache, namespace, plan, holds_until.into_std(), outcome);
+        remove.await;
+        self.brake.made(&going, plan, &outcome.committed);
+        wait
+    }
+
+    /// Keeps what may not go now though it was granted. Returns when to look again, where that is not a failure.
+    fn holds(&self, plan: &mut Plan, grants: Vec<Grant>, word: Word, outcome: &mut Outcome) -> Option<Duration> {
+        let directions: BTreeSet<Direction> = grants.iter().map(|grant| grant.release.direction).collect();
+        plan.brake(&directions);
+        let Word::Refused(failure) = word else {
+            return Some(self.brake.put_off(grants));
+        };
+        self.brake.withdraw(grants);
+        outcome.failure = Some(failure);
+        None
+    }
+
+    /// Keeps only the removals that a consistent read wants too. Where it does not, the watches are behind, or it was no
+    /// answer: nothing else may bring another look about.
+    async fn look_again(&self, visit: &Visit<'_>, plan: &mut Plan, outcome: &mut Outcome) {
+        let (again, failure) = self.plan_again(visit).await;
+        outcome.look_again |= !plan.keep_removals_also_in(&again);
+        outcome.failure = outcome.failure.take().or(failure);
+    }
+
+    /// Plans from a consistent read; without an answer there is nothing to be done.
+    async fn plan_again(&self, visit: &Visit<'_>) -> (Plan, Option<Failure>) {
+        let what = format!("the read before a release of {}", visit.view.namespace.name);
+        match plan_from_consistent_read(&self.client, visit.view, visit.record.as_deref()).await {
+            Ok(again) => (again.unwrap_or_default(), None),
+            Err(error) => match WriteError::of(error, &what) {
+                WriteError::Failed(failure) => (Plan::default(), Some(failure)),
+                WriteError::NamespaceGone | WriteError::ObjectGone | WriteError::OtherRevision => {
+                    (Plan::default(), None)
+                }
+            },
+        }
+    }
+}
