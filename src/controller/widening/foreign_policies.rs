@@ -21,6 +21,9 @@ const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 /// some kilobytes each, and a tenant can create a thousand in a second.
 const MOST_POLICIES: usize = 2_000;
 
+/// Stands for those beyond [`MOST_POLICIES`] once the others are gone. A name that an Event can have.
+const WITHOUT_A_NAME: &str = "beyond-the-first-2000";
+
 /// A new one in each process. Under a key that all know, a tenant could search for two names of one hash: when one of them
 /// is deleted, the other would be forgotten with it, and what it opens would be told to nobody.
 static HASH_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -167,8 +170,12 @@ impl Policies {
             spec: spec.clone(),
         });
         let mut policies: Vec<_> = policies.collect();
-        if let Some(last) = policies.last_mut().filter(|_| !self.beyond.is_empty()) {
-            last.spec = ForeignSpec::unknown(MAX_NAMESPACE_BYTES);
+        if !self.beyond.is_empty() {
+            let last = policies.pop().map(|last| last.name);
+            policies.push(ForeignPolicy {
+                name: last.unwrap_or_else(|| String::from(WITHOUT_A_NAME)),
+                spec: ForeignSpec::unknown(MAX_NAMESPACE_BYTES),
+            });
         }
         policies
     }

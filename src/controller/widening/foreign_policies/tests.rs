@@ -204,6 +204,27 @@ fn beyond_a_number_of_policies_it_is_known_only_that_there_are_more() {
     assert!(index.state().namespaces.is_empty());
 }
 
+// Two thousand harmless ones hid the one that came after them, once they were deleted.
+#[test]
+fn who_deletes_all_that_are_known_by_name_hid_those_beyond() {
+    let index = ForeignPolicies::default();
+    let name = |number: usize| format!("p{number}");
+    for number in 0..=MOST_POLICIES {
+        index.see(&Event::Apply(policy("shop", &name(number), 1)));
+    }
+    for number in 0..MOST_POLICIES {
+        index.see(&Event::Delete(policy("shop", &name(number), 1)));
+    }
+    let known = index.of("shop");
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].spec, ForeignSpec::unknown(MAX_NAMESPACE_BYTES));
+    // Once it is told of, it is known.
+    index.see(&Event::Apply(policy("shop", &name(MOST_POLICIES), 1)));
+    assert_eq!(names(&index, "shop"), [name(MOST_POLICIES)]);
+    index.see(&Event::Delete(policy("shop", &name(MOST_POLICIES), 1)));
+    assert_eq!(names(&index, "shop"), [""; 0]);
+}
+
 // Under a key that all know, two names of one hash can be searched for at leisure.
 #[test]
 fn names_are_hashed_under_a_key_that_nobody_knows() {
