@@ -10,6 +10,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
+use super::client::within_deadline;
 use super::talk_budget::SharedTalkBudget;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
 use crate::policy::widening::{Severity, Widening};
@@ -54,7 +55,7 @@ impl Events {
             };
             let recorder = Recorder::new(client, reporter);
             while let Some((event, regarding)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &regarding).await {
+                if let Err(error) = within_deadline(recorder.publish(&event, &regarding)).await {
                     tracing::debug!(%error, "an Event was not published");
                     refused.count(DroppedEvent::Refused);
                 }
