@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::census::{Census, could_release, stands, stays_isolated};
-use self::confirmation::{Confirmed, digest_of};
+use self::confirmation::{Confirmed, Spent, digest_of};
 pub use self::confirmation::{Fingerprint, Rest};
 pub use self::held::Held;
 pub use self::inherited::Inherited;
@@ -60,6 +60,7 @@ pub struct Brake {
     confirmed: BTreeMap<Arc<str>, Confirmed>,
     /// What was confirmed to earlier processes, where no census has shown the annotation yet, by the uid of the tier.
     legacies: BTreeMap<Arc<str>, Rest>,
+    spent: Spent,
     /// Before this nothing of what was let go is over.
     over_at: Duration,
 }
@@ -74,6 +75,7 @@ impl Brake {
             inherited: Vec::new(),
             confirmed: BTreeMap::new(),
             legacies: BTreeMap::new(),
+            spent: Spent::default(),
             over_at: Duration::ZERO,
         }
     }
@@ -170,14 +172,17 @@ impl Brake {
                 read.insert(Arc::clone(tier), Confirmed { digest, releases });
             }
         }
-        self.confirmed = read;
+        for (tier, over) in std::mem::replace(&mut self.confirmed, read) {
+            if !self.confirmed.contains_key(&tier) {
+                self.remember_spent(&tier, &over.digest);
+            }
+        }
     }
 
     /// A list that comes back after it was confirmed gets another digest: the one that stands in the annotation would
     /// confirm nothing, and to write it again would change nothing.
     fn digest_for(&self, tier: &str, releases: &BTreeSet<Release>) -> String {
-        let earlier = self.confirmed.get(tier).map(|confirmed| &*confirmed.digest);
-        digest_of(tier, releases, earlier)
+        digest_of(tier, releases, self.confirmed_last(tier).map(|digest| &**digest))
     }
 
     fn held_of(&self, census: &Census, tier: &str) -> BTreeSet<Release> {

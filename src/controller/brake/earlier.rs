@@ -32,6 +32,15 @@ struct Told {
     confirmed: Option<Rest>,
 }
 
+/// What no controller can have counted.
+#[derive(Debug)]
+struct Unreadable {
+    why: String,
+    /// For how long that still counts. Its time is read where there is one: what a controller writes of a status that it cannot
+    /// read has the time of that, so that no restart makes it count for longer.
+    left: Duration,
+}
+
 impl ReleaseBrake {
     /// Reads what earlier processes let go and were told. From the API server and not from the cache, which may be behind
     /// what the last leader wrote; and as often as it takes, since nothing goes before. Does not end.
@@ -106,7 +115,7 @@ impl ReleaseBrake {
         for tier in tiers {
             match read(&tier.data["status"]["releases"], Timestamp::now()) {
                 Ok(told) => self.inherit(tier, told, &mut persisted),
-                Err(why) => self.inherit_unreadable(tier, &why, &mut persisted),
+                Err(unreadable) => self.inherit_unreadable(tier, &unreadable, &mut persisted),
             }
         }
         self.learned.send_replace(true);
@@ -126,19 +135,23 @@ impl ReleaseBrake {
         if let Some(rest) = told.confirmed {
             persisted.knows(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
             // Otherwise it was taken back since. Another digest may have been made with this one.
-            let stands = annotation_of(tier).and_then(Rest::spent).is_some();
-            state.brake.inherit_confirmations(stands.then_some((uid, rest)));
+            if annotation_of(tier).and_then(Rest::spent).is_some() {
+                state.brake.inherit_confirmations([(uid, rest)]);
+            } else {
+                state.brake.remember_spent(&uid, &rest.digest);
+            }
         }
     }
 
     /// More than any limit went, and what was confirmed is done.
-    fn inherit_unreadable(&self, tier: &DynamicObject, why: &str, persisted: &mut Writing) {
-        let (uid, name, until) = (uid_of(tier), tier.name_any(), self.began.elapsed() + WINDOW);
+    fn inherit_unreadable(&self, tier: &DynamicObject, unreadable: &Unreadable, persisted: &mut Writing) {
+        let Unreadable { why, left } = unreadable;
+        let (uid, name, until) = (uid_of(tier), tier.name_any(), self.began.elapsed() + *left);
         tracing::error!(
             tier = name,
-            "status.releases does not tell what was released: {why}; for {} minutes nothing is released without a \
+            "status.releases does not tell what was released: {why}; for {} seconds nothing is released without a \
              confirmation",
-            WINDOW.as_secs() / 60
+            left.as_secs()
         );
         persisted.owes(&uid);
         let mut state = self.state();
@@ -163,16 +176,20 @@ fn annotation_of(tier: &DynamicObject) -> Option<&str> {
 }
 
 /// # Errors
-/// Why it cannot be what a controller wrote.
-fn read(releases: &Value, now: Timestamp) -> Result<Told, String> {
+/// Why it cannot be what a controller counted.
+fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable> {
     if releases.is_null() {
         return Ok(Told::default());
     }
-    let releases = RecentReleases::deserialize(releases).map_err(|error| error.to_string())?;
-    let confirmed = releases.confirmed.map(rest).transpose()?;
+    let releases = RecentReleases::deserialize(releases).map_err(|error| Unreadable {
+        why: error.to_string(),
+        left: WINDOW,
+    })?;
     // A clock that was ahead makes it count for longer, but for no longer than from now on.
     let age = Duration::try_from(now.duration_since(releases.latest_time.0)).unwrap_or_default();
     let left = WINDOW.saturating_sub(age);
+    let unreadable = |why| Unreadable { why, left };
+    let confirmed = releases.confirmed.map(rest).transpose().map_err(unreadable)?;
     if left.is_zero() {
         return Ok(Told {
             confirmed,
@@ -183,7 +200,9 @@ fn read(releases: &Value, now: Timestamp) -> Result<Told, String> {
         let possible = (0..=NAMESPACES_AT_MOST).contains(&namespaces);
         let expected = format!("expected 0 to {NAMESPACES_AT_MOST} namespaces, found {namespaces}");
         let namespaces = u64::try_from(namespaces).ok().filter(|_| possible);
-        namespaces.map(|namespaces| (direction, namespaces)).ok_or(expected)
+        namespaces
+            .map(|namespaces| (direction, namespaces))
+            .ok_or_else(|| unreadable(expected))
     };
     Ok(Told {
         releases: vec![

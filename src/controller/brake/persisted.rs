@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +18,7 @@ use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::patience::Patience;
 use crate::controller::queue::back_off;
 use crate::controller::tier_writer::{Landed, TierWriter};
-use crate::policy::brake::{Brake, Grant, Rest};
+use crate::policy::brake::{Brake, Grant, Rest, WINDOW};
 use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
 
@@ -245,7 +245,7 @@ impl ReleaseBrake {
         let (releases, rest) = {
             let state = self.state();
             (
-                releases_of(&state.brake, &tier.uid),
+                releases_of(&state.brake, &tier.uid, now),
                 state.brake.size_of_rest(&tier.uid),
             )
         };
@@ -282,16 +282,20 @@ fn refuse_conflict(landed: Landed, tier: &TierIdentity) -> Result<Landed, Failur
     }
 }
 
-pub(super) fn releases_of(brake: &Brake, tier_uid: &str) -> Value {
+pub(super) fn releases_of(brake: &Brake, tier_uid: &str, now: Duration) -> Value {
     let counts = brake.recent_of(tier_uid);
     let count = |direction| {
         let count = counts.get(&direction).copied().unwrap_or_default();
         i64::try_from(count).unwrap_or(i64::MAX)
     };
+    // What is not known counts from when it was, however often that is written.
+    let left = brake.unreadable_until(tier_uid).map(|until| until.saturating_sub(now));
+    let age = left.map_or(Duration::ZERO, |left| WINDOW.saturating_sub(left));
+    let latest = Timestamp::now().saturating_sub(SignedDuration::try_from(age).unwrap_or_default());
     let releases = RecentReleases {
         ingress: count(Direction::Ingress),
         egress: count(Direction::Egress),
-        latest_time: Time(Timestamp::now()),
+        latest_time: Time(latest.unwrap_or_default()),
         confirmed: None,
     };
     let mut releases = json!(releases);

@@ -1,6 +1,6 @@
 //! What somebody said is meant: a list, and what of it is still to be done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -37,19 +37,58 @@ impl Rest {
     /// they like there.
     pub fn spent(annotation: &str) -> Option<Self> {
         let is_digest = annotation.len() == 16 && annotation.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_digest.then(|| Self {
-            digest: annotation.into(),
+        is_digest.then(|| Self::nothing_of(&annotation.into()))
+    }
+
+    fn nothing_of(digest: &Arc<str>) -> Self {
+        Self {
+            digest: Arc::clone(digest),
             fingerprints: BTreeSet::new(),
-        })
+        }
+    }
+}
+
+/// Of so many tiers it is remembered what was confirmed last, once their annotation is gone.
+const REMEMBERED: usize = 256;
+
+/// What was confirmed and taken back, or whose tier the caches lost: the digest confirms nothing any more, should it come back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent(VecDeque<(Arc<str>, Arc<str>)>);
+
+impl Spent {
+    fn remember(&mut self, tier: &Arc<str>, digest: &Arc<str>) {
+        self.0.retain(|(known, _)| known != tier);
+        self.0.push_back((Arc::clone(tier), Arc::clone(digest)));
+        if self.0.len() > REMEMBERED {
+            self.0.pop_front();
+        }
+    }
+
+    fn of(&self, tier: &str) -> Option<&Arc<str>> {
+        let mut all = self.0.iter();
+        all.find(|(known, _)| **known == *tier).map(|(_, digest)| digest)
     }
 }
 
 impl Brake {
+    /// Was confirmed to a tier, and is not any more.
+    pub fn remember_spent(&mut self, tier: &Arc<str>, digest: &Arc<str>) {
+        self.spent.remember(tier, digest);
+    }
+
+    /// The digest that was confirmed last, whatever is left of it.
+    pub(super) fn confirmed_last(&self, tier: &str) -> Option<&Arc<str>> {
+        let confirmed = self.confirmed.get(tier).map(|confirmed| &confirmed.digest);
+        let legacy = || self.legacies.get(tier).map(|rest| &rest.digest);
+        confirmed.or_else(legacy).or_else(|| self.spent.of(tier))
+    }
+
     /// What was confirmed to a tier and is still to be done, for a later process. A confirmation of which nothing is left
     /// is told too: it must not be taken for a new one.
     pub fn rest_of(&self, tier: &str) -> Option<Rest> {
         let Some(confirmed) = self.confirmed.get(tier) else {
-            return self.legacies.get(tier).cloned();
+            let spent = || self.spent.of(tier).map(Rest::nothing_of);
+            return self.legacies.get(tier).cloned().or_else(spent);
         };
         let releases = confirmed.releases.iter().take(Rest::AT_MOST);
         Some(Rest {
@@ -62,8 +101,8 @@ impl Brake {
     /// tell one from another.
     pub fn size_of_rest(&self, tier: &str) -> Option<(Arc<str>, usize)> {
         let Some(confirmed) = self.confirmed.get(tier) else {
-            let legacy = self.legacies.get(tier)?;
-            return Some((Arc::clone(&legacy.digest), legacy.fingerprints.len()));
+            let rest = self.rest_of(tier)?;
+            return Some((rest.digest, rest.fingerprints.len()));
         };
         Some((Arc::clone(&confirmed.digest), confirmed.releases.len()))
     }

@@ -50,6 +50,15 @@ impl Brake {
         counts
     }
 
+    /// When the last that counts for `tier` is over, where it is not known how many that are: nothing is released meanwhile, so
+    /// that it is none of this process.
+    pub fn unreadable_until(&self, tier: &str) -> Option<Duration> {
+        let inherited = || self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier);
+        let is_unreadable = inherited().any(|inherited| inherited.unreadable.is_some());
+        let last = inherited().map(|inherited| inherited.until).max();
+        last.filter(|_| is_unreadable)
+    }
+
     /// The tiers that releases of late are reported on, by uid.
     pub fn tiers_of_late(&self) -> BTreeSet<Arc<str>> {
         let recent = self.recent.values().map(|recent| &recent.tier_uid);

@@ -2,6 +2,7 @@ mod annotation;
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
 
 use super::super::persisted::releases_of;
@@ -10,7 +11,7 @@ use crate::policy::brake::{Brake, Census, MaxUnprotected, Release};
 
 const NOW: &str = "2026-11-25T18:20:00Z";
 
-fn told(releases: &Value) -> Result<Told, String> {
+fn told(releases: &Value) -> Result<Told, Unreadable> {
     read(releases, NOW.parse().unwrap())
 }
 
@@ -51,7 +52,8 @@ fn what_cannot_be_what_a_controller_wrote_is_not_nothing() {
         ),
     ] {
         let error = told(&wrong).unwrap_err();
-        assert!(error.contains(why), "{wrong}: {error}");
+        assert!(error.why.contains(why), "{wrong}: {error:?}");
+        assert_eq!(error.left, WINDOW);
     }
 }
 
@@ -79,10 +81,10 @@ fn what_is_written_down_is_read_again() {
         census.set(namespace, [release(namespace)], Vec::new());
     }
     let digest = brake.held(&census, Duration::ZERO)["t"].digest.clone();
-    assert_eq!(releases_of(&brake, "t")["confirmed"], Value::Null);
+    assert_eq!(releases_of(&brake, "t", Duration::ZERO)["confirmed"], Value::Null);
     census.confirmations.insert("t".into(), digest.as_str().into());
     brake.held(&census, Duration::ZERO);
-    let written = releases_of(&brake, "t");
+    let written = releases_of(&brake, "t", Duration::ZERO);
     let told = read(&written, Timestamp::now()).unwrap();
     assert_eq!(told.confirmed, brake.rest_of("t"));
     assert_eq!(told.confirmed.unwrap().fingerprints.len(), 3);
@@ -111,6 +113,32 @@ async fn a_status_that_cannot_be_read_opened_the_window_anew() {
     assert_eq!(state.brake.recent_of("good"), counted.into());
     let tiers: BTreeSet<_> = state.brake.tiers_of_late();
     assert_eq!(tiers.len(), 2);
+}
+
+// It was written anew by each process, with the time of that: who restarts every nine minutes never released anything again.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_read_held_releases_for_ten_minutes_more_with_each_restart() {
+    let mut releases = json!({"ingress": -1, "egress": 1, "latestTime": Timestamp::now().to_string()});
+    for restarts in 0..4 {
+        let brake = super::super::persisted::tests::brake_with_a_tier();
+        brake.inherit_from(&[tier("t", &releases)]).await;
+        let minutes = |minutes: u64| brake.began.elapsed() + Duration::from_secs(60 * minutes);
+        let left = brake.state().brake.unreadable_until("t").unwrap() - brake.began.elapsed();
+        let expected = WINDOW - Duration::from_secs(120 * restarts);
+        assert!(
+            left.abs_diff(expected) < Duration::from_secs(30),
+            "{restarts}: {left:?}"
+        );
+        // The process writes it, which reads the same at the end of its two minutes.
+        releases = releases_of(&brake.state().brake, "t", minutes(1));
+        assert_eq!(releases["ingress"], json!(i64::MAX));
+        let written: Timestamp = serde_json::from_value(releases["latestTime"].clone()).unwrap();
+        releases["latestTime"] = json!((written - SignedDuration::from_secs(60)).to_string());
+    }
+    releases["latestTime"] = json!((Timestamp::now() - SignedDuration::from_secs(601)).to_string());
+    let brake = super::super::persisted::tests::brake_with_a_tier();
+    brake.inherit_from(&[tier("t", &releases)]).await;
+    assert_eq!(brake.state().brake.recent_of("t").values().max(), None);
 }
 
 // Thousands that waited were planned ten times a second each, for as long as the list was refused.

@@ -21,8 +21,8 @@ fn annotated(is_readable: bool, annotation: Option<&str>) -> DynamicObject {
 async fn what_was_confirmed_goes_on_only_where_the_annotation_still_can_be_a_digest() {
     let other = "fedcba9876543210";
     for (annotation, readable, unreadable) in [
-        (None, None, None),
-        (Some("yes, all of them"), None, None),
+        (None, Some((CONFIRMED, 0)), None),
+        (Some("yes, all of them"), Some((CONFIRMED, 0)), None),
         (Some(CONFIRMED), Some((CONFIRMED, 1)), Some((CONFIRMED, 0))),
         // It may have been made with the first one.
         (Some(other), Some((CONFIRMED, 1)), Some((other, 0))),
