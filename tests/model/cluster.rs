@@ -101,11 +101,10 @@ pub enum Work {
     Writing(Writing),
 }
 
-/// The consistent read before a release.
+/// The consistent read before a release, once everything else is written.
 #[derive(Clone, Debug)]
 pub struct Confirming {
-    pub plan: PlanId,
-    pub view: Shelf,
+    pub writing: Writing,
     /// What was read so far: first the namespace, then the tiers, then the namespace again.
     pub labels: Option<u8>,
     pub tiers: Option<Tiers>,
@@ -255,7 +254,7 @@ impl State {
             visit_shelf(namespace, &mut self.controller.policies[namespace]);
             match &mut self.controller.work[namespace] {
                 Work::Idle => {}
-                Work::Confirming(confirming) => visit_shelf(namespace, &mut confirming.view),
+                Work::Confirming(confirming) => visit_shelf(namespace, &mut confirming.writing.view),
                 Work::Writing(writing) => visit_shelf(namespace, &mut writing.view),
             }
         }

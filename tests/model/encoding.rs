@@ -1,6 +1,6 @@
 //! A state as bytes: equal bytes, equal states. They are compared whole, so that no two states pass for one.
 
-use crate::cluster::{Acknowledged, Budgets, Object, Progress, Shelf, State, Work};
+use crate::cluster::{Acknowledged, Budgets, Object, Progress, Shelf, State, Work, Writing};
 
 /// What a field of the encoding holds where there is nothing.
 const NOTHING: u8 = 0xff;
@@ -63,8 +63,7 @@ fn encode_work(bytes: &mut Vec<u8>, work: &Work) {
         Work::Idle => bytes.push(0),
         Work::Confirming(confirming) => {
             bytes.push(1);
-            bytes.extend(confirming.plan.to_le_bytes());
-            shelf(bytes, &confirming.view);
+            encode_writing(bytes, &confirming.writing);
             match confirming.tiers {
                 Some(read) => tiers(bytes, read),
                 None => bytes.push(NOTHING - 1),
@@ -77,22 +76,26 @@ fn encode_work(bytes: &mut Vec<u8>, work: &Work) {
         }
         Work::Writing(writing) => {
             bytes.push(2);
-            bytes.extend(writing.plan.to_le_bytes());
-            shelf(bytes, &writing.view);
-            bytes.extend([
-                u8::from(writing.all_confirmed),
-                writing.freed,
-                writing.phase,
-                writing.committed,
-                u8::from(writing.failed),
-                u8::from(writing.look_again),
-                writing.progress.len() as u8,
-            ]);
-            for (policy, progress) in &writing.progress {
-                bytes.push(*policy);
-                encode_progress(bytes, *progress);
-            }
+            encode_writing(bytes, writing);
         }
+    }
+}
+
+fn encode_writing(bytes: &mut Vec<u8>, writing: &Writing) {
+    bytes.extend(writing.plan.to_le_bytes());
+    shelf(bytes, &writing.view);
+    bytes.extend([
+        u8::from(writing.all_confirmed),
+        writing.freed,
+        writing.phase,
+        writing.committed,
+        u8::from(writing.failed),
+        u8::from(writing.look_again),
+        writing.progress.len() as u8,
+    ]);
+    for (policy, progress) in &writing.progress {
+        bytes.push(*policy);
+        encode_progress(bytes, *progress);
     }
 }
 

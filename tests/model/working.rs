@@ -1,8 +1,8 @@
-//! One reconcile of one namespace, a request and an answer at a time, as in `src/controller/reconcile.rs`,
-//! `consistent_read.rs` and `apply.rs`.
+//! One reconcile of one namespace, a request and an answer at a time, as in `src/controller/reconcile.rs`, `apply.rs`,
+//! `release.rs` and `consistent_read.rs`.
 
 use crate::catalogue::{BASES, BEFORE, Catalogue, ChangeKind, PlanId, Question, REMOVALS};
-use crate::cluster::{Acknowledged, Confirming, Directions, Object, POLICIES, Progress, Shelf, State, Work, Writing};
+use crate::cluster::{Acknowledged, Confirming, Object, POLICIES, Progress, Shelf, State, Work, Writing};
 use crate::judge;
 use crate::watching::written;
 
@@ -19,19 +19,7 @@ pub fn begin(state: &mut State, catalogue: &mut Catalogue, namespace: usize) -> 
         record: controller.records[namespace],
     });
     judge::plan(catalogue, plan)?;
-    let planned = catalogue.planned(plan);
-    if planned.opens_a_direction && catalogue.habits.reads_before_release {
-        controller.work[namespace] = Work::Confirming(Confirming {
-            plan,
-            view: only_changed(catalogue, plan, view),
-            labels: None,
-            tiers: None,
-            moved: false,
-            freed: 0,
-        });
-        return Ok(());
-    }
-    write(state, catalogue, namespace, plan, view, true, 0);
+    write(state, catalogue, namespace, plan, view);
     Ok(())
 }
 
@@ -80,34 +68,29 @@ pub fn confirmed(state: &mut State, catalogue: &mut Catalogue, namespace: usize)
         return;
     };
     let read = (!confirming.moved || !catalogue.habits.reads_namespace_twice).then_some((tiers, labels));
-    let (plan, all) = catalogue.confirm(confirming.plan, read);
-    write(
-        state,
-        catalogue,
-        namespace,
-        plan,
-        confirming.view,
-        all,
-        confirming.freed,
-    );
+    let mut writing = confirming.writing;
+    let (plan, all) = catalogue.confirm(writing.plan, read);
+    // What is removed comes last: what was written has the same place in both plans.
+    writing.progress.truncate(catalogue.planned(plan).changes.len());
+    let progress = writing.progress.iter_mut().zip(&catalogue.planned(plan).changes);
+    progress.for_each(|(progress, change)| progress.0 = change.policy);
+    writing.plan = plan;
+    writing.view = only_changed(catalogue, plan, writing.view);
+    writing.all_confirmed = all;
+    writing.freed = confirming.freed;
+    state.controller.work[namespace] = Work::Writing(writing);
+    open_phase(state, catalogue, namespace);
+    go_on(state, catalogue, namespace);
 }
 
-fn write(
-    state: &mut State,
-    catalogue: &mut Catalogue,
-    namespace: usize,
-    plan: PlanId,
-    view: Shelf,
-    all_confirmed: bool,
-    freed: Directions,
-) {
+fn write(state: &mut State, catalogue: &mut Catalogue, namespace: usize, plan: PlanId, view: Shelf) {
     let changes = catalogue.planned(plan).changes.iter();
     let progress = changes.map(|change| (change.policy, Progress::Waits)).collect();
     state.controller.work[namespace] = Work::Writing(Writing {
         plan,
         view: only_changed(catalogue, plan, view),
-        all_confirmed,
-        freed,
+        all_confirmed: true,
+        freed: 0,
         phase: BEFORE,
         progress,
         committed: 0,
@@ -161,6 +144,15 @@ fn open_phase(state: &mut State, catalogue: &Catalogue, namespace: usize) {
     }
 }
 
+/// Whether a direction is about to be opened.
+fn reads_first(writing: &Writing, catalogue: &Catalogue) -> bool {
+    let complete = !writing.failed && !writing.look_again;
+    writing.phase == REMOVALS
+        && catalogue.planned(writing.plan).opens_a_direction
+        && catalogue.habits.reads_before_release
+        && (complete || !catalogue.habits.prunes_only_after_success)
+}
+
 /// Opens the next phases while nothing is under way, and remembers after the last.
 fn go_on(state: &mut State, catalogue: &mut Catalogue, namespace: usize) {
     loop {
@@ -171,6 +163,17 @@ fn go_on(state: &mut State, catalogue: &mut Catalogue, namespace: usize) {
         }
         if writing.phase < REMOVALS {
             writing.phase += 1;
+            if reads_first(writing, catalogue) {
+                let writing = writing.clone();
+                state.controller.work[namespace] = Work::Confirming(Confirming {
+                    writing,
+                    labels: None,
+                    tiers: None,
+                    moved: false,
+                    freed: 0,
+                });
+                return;
+            }
             open_phase(state, catalogue, namespace);
             continue;
         }
