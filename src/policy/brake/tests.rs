@@ -1,4 +1,6 @@
+mod places;
 mod restarts;
+mod taken_back;
 
 use proptest::prelude::*;
 
@@ -211,42 +213,6 @@ fn a_confirmation_does_not_outlive_what_it_was_given_for() {
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(3)), 0);
 }
 
-// It was forgotten with the annotation, or with a tier that the caches lost for a moment.
-#[test]
-fn a_digest_that_is_gone_for_a_moment_confirms_nothing_when_it_comes_back() {
-    for restarts in [false, true] {
-        let mut brake = Brake::new(MaxUnprotected::default());
-        let mut wanted = census(0, 0..100);
-        let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-        confirm(&mut wanted, "t", &digest);
-        assert_eq!(brake.held(&wanted, seconds(1)), BTreeMap::new());
-        // The labels are put right, and the annotation is gone.
-        brake.held(&census(100, []), seconds(2));
-        if restarts {
-            let rest = brake.rest_of("t").unwrap();
-            assert_eq!((&*rest.digest, rest.fingerprints.len()), (&*digest, 0));
-            brake = Brake::new(MaxUnprotected::default());
-            brake.remember_spent(&"t".into(), &rest.digest);
-        }
-        assert_eq!(all_ask(&mut brake, &mut wanted, seconds(3)), 0);
-        let anew = brake.held(&wanted, seconds(3))["t"].digest.clone();
-        assert_ne!(anew, digest);
-        confirm(&mut wanted, "t", &anew);
-        assert_eq!(all_ask(&mut brake, &mut wanted, seconds(4)), 200);
-    }
-}
-
-#[test]
-fn what_is_remembered_of_confirmations_is_bounded() {
-    let mut brake = Brake::new(MaxUnprotected::default());
-    for number in 0..1000 {
-        let (tier, digest) = (format!("t{number}"), format!("{number:016}"));
-        brake.remember_spent(&tier.as_str().into(), &digest.as_str().into());
-    }
-    let known = (0..1000).filter(|number| brake.rest_of(&format!("t{number}")).is_some());
-    assert!(known.eq(744..1000));
-}
-
 #[test]
 fn a_confirmed_release_takes_no_place_in_the_window() {
     let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
@@ -255,57 +221,6 @@ fn a_confirmed_release_takes_no_place_in_the_window() {
     confirm(&mut wanted, "t", &digest);
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(0)), 20);
     assert_eq!(all_ask(&mut brake, &mut census(8, [10]), seconds(1)), 2);
-}
-
-#[test]
-fn what_was_not_tried_gives_its_place_back() {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
-    for grant in brake.admit(&census(9, [0]), "n000", seconds(0)) {
-        brake.withdraw(grant);
-    }
-    assert_eq!(all_ask(&mut brake, &mut census(9, [1]), seconds(1)), 2);
-    // It had gone before: it still counts.
-    for grant in brake.admit(&census(9, [1]), "n001", seconds(2)) {
-        brake.withdraw(grant);
-    }
-    assert_eq!(all_ask(&mut brake, &mut census(9, [2]), seconds(3)), 0);
-}
-
-// Each look took another place, of which the word that was under way by then did not tell.
-#[test]
-fn who_waits_for_a_word_keeps_the_place_that_it_tells_of() {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
-    let wanted = census(9, [0]);
-    let taken = brake.admit(&wanted, "n000", seconds(5));
-    taken.iter().for_each(|grant| brake.put_off(grant.clone()));
-    let again = brake.admit(&wanted, "n000", seconds(20));
-    assert_eq!(again, taken);
-    assert_eq!(again[0].takes_a_place(), Some(seconds(5)));
-    // It counts all the while, and from when it goes.
-    assert_eq!(brake.admit(&census(9, [0, 1]), "n001", seconds(20)), []);
-    again.iter().for_each(|grant| brake.goes(grant, seconds(30)));
-    assert_eq!(brake.admit(&census(8, [1]), "n001", seconds(629)), []);
-    assert_eq!(brake.admit(&census(8, [1]), "n001", seconds(630)).len(), 2);
-}
-
-#[test]
-fn a_place_that_waits_for_too_long_or_for_nothing_is_given_back() {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
-    let wanted = census(9, [0]);
-    for at in [0, 60] {
-        let grants = brake.admit(&wanted, "n000", seconds(at));
-        assert_eq!(grants[0].takes_a_place(), Some(seconds(at)));
-        grants.into_iter().for_each(|grant| brake.put_off(grant));
-    }
-    assert_eq!(brake.admit(&census(9, [0, 1]), "n001", seconds(61)), []);
-    // The labels were put right.
-    brake.held(&census(9, [1]), seconds(62));
-    assert_eq!(brake.admit(&census(9, [1]), "n001", seconds(62)).len(), 2);
-    // What was made before it is not forgotten with it.
-    let again = brake.admit(&census(9, [1]), "n001", seconds(63));
-    again.into_iter().for_each(|grant| brake.put_off(grant));
-    brake.held(&census(9, []), seconds(64));
-    assert_eq!(brake.admit(&census(9, [2]), "n002", seconds(65)), []);
 }
 
 /// What a process that starts anew knows of an earlier one.
