@@ -4,6 +4,7 @@
 mod gauges;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use super::patience::{Patience, Patiences};
 use super::tier_writer::{Landed, TierWriter};
 use super::widening::WideningLedger;
 use crate::api::IsolationTierStatus;
+use crate::policy::brake::Held;
 use crate::policy::status::{departing_status, stalls_at, tier_status};
 use crate::policy::tally::{Tally, TierTally, tally};
 use crate::policy::{RankedTier, TierIdentity, World, words};
@@ -31,6 +33,9 @@ use crate::policy::{RankedTier, TierIdentity, World, words};
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// For so long statuses wait for what earlier processes released. Then they say what is known without it.
 const LEARN_BEFORE_REPORTING: Duration = Duration::from_secs(30);
+
+/// What waits, by the uid of the tier.
+type HeldByTier = BTreeMap<Arc<str>, Held>;
 
 /// Reports on tiers.
 pub(super) struct Reporter {
@@ -122,10 +127,11 @@ impl Reporter {
         events: &Events,
         patience: &mut Patience,
     ) -> Option<tokio::time::Instant> {
-        let (world, tally) = self.tally();
+        let held = self.brake.held();
+        let (world, tally) = self.tally(&held);
         let now = Timestamp::now();
         let mut next_look = None;
-        self.report_departing(tiers, events, &world, patience).await;
+        self.report_departing(tiers, events, &world, &held, patience).await;
         for ranked in world.tiers() {
             let Some(known) = self.cache.tier(&ranked.tier.identity().name) else {
                 continue;
@@ -151,8 +157,14 @@ impl Reporter {
     }
 
     /// Says of each tier that takes its policies along what is still to be done.
-    async fn report_departing(&self, tiers: &TierWriter, events: &Events, world: &World, patience: &mut Patience) {
-        let held = self.brake.held();
+    async fn report_departing(
+        &self,
+        tiers: &TierWriter,
+        events: &Events,
+        world: &World,
+        held: &HeldByTier,
+        patience: &mut Patience,
+    ) {
         for tier in world.departing() {
             let identity = tier.identity();
             let Some(known) = self.cache.tier(&identity.name).filter(KnownTier::has_our_finalizer) else {
@@ -176,7 +188,8 @@ impl Reporter {
         self.brake.has_learned() || ready.is_none_or(|ready| ready.reason != words::HELD)
     }
 
-    fn tally(&self) -> (Arc<World>, Tally) {
+    /// The brake is asked once for one report: what it says of one tier and of another has to fit together.
+    fn tally(&self, held: &HeldByTier) -> (Arc<World>, Tally) {
         let world = self.cache.world();
         let namespaces = self.cache.namespaces();
         let records = self.ledger.all();
@@ -190,7 +203,7 @@ impl Reporter {
             )
         });
         let mut tally = tally(&world, known);
-        tally.hold(&world, &self.brake.held());
+        tally.hold(&world, held);
         (world, tally)
     }
 }

@@ -1,15 +1,13 @@
 //! What a scrape is told of the tiers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Reporter, own_tally, status_of};
+use super::{HeldByTier, Reporter, own_tally, status_of};
 use crate::api::IsolationTierStatus;
 use crate::controller::cache::Watched;
-use crate::policy::brake::Held;
 use crate::policy::tally::Tally;
 use crate::policy::{ParsedTier, RankedTier, words};
 use crate::telemetry::gauges::{
@@ -25,13 +23,13 @@ impl Reporter {
         {
             return None;
         }
-        let (world, tally) = self.tally();
+        let held = self.brake.held();
+        let (world, tally) = self.tally(&held);
         let now = Timestamp::now();
         let tiers = world.tiers().iter().filter_map(|ranked| {
             let known = self.cache.tier(&ranked.tier.identity().name)?;
             Some(tier_gauges(ranked, &tally, &status_of(ranked, &tally, &known, now).1))
         });
-        let held = self.brake.held();
         let departing = world.departing().iter().map(|tier| departing_gauges(tier, &held));
         let tiers = tiers.chain(departing).collect();
         let (retained_policies, retained) = self.cache.retained(&world);
@@ -60,7 +58,7 @@ impl Reporter {
     }
 }
 
-fn departing_gauges(tier: &ParsedTier, held: &BTreeMap<Arc<str>, Held>) -> TierGauges {
+fn departing_gauges(tier: &ParsedTier, held: &HeldByTier) -> TierGauges {
     let identity = tier.identity();
     TierGauges {
         tier: identity.name.to_string(),
