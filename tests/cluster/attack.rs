@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, PostParams};
@@ -74,6 +75,15 @@ async fn a_time_that_cannot_be_read_hides_no_policy_and_stops_no_list() {
     is_closed_again().await;
 }
 
+/// Creates a policy of these bytes. What the API server stored.
+async fn create(tenant: &Client, namespace: &str, policy: &str, body: Vec<u8>) -> Bytes {
+    let path = path(namespace, "");
+    let request = http::Request::post(path.trim_end_matches('/')).header("content-type", "application/json");
+    let answer = tenant.send(request.body(body.into()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), http::StatusCode::CREATED, "{policy}");
+    answer.into_body().collect_bytes().await.unwrap()
+}
+
 // Managed fields with these keys, as bytes: the API server stores and gives back what it was sent.
 async fn create_with_managed_fields(tenant: &Client, namespace: &str, policy: &str, fields: &[u8]) {
     let before = format!(
@@ -82,12 +92,7 @@ async fn create_with_managed_fields(tenant: &Client, namespace: &str, policy: &s
         "fieldsType":"FieldsV1","fieldsV1":"#
     );
     let body = [before.as_bytes(), fields, br#"}]},"spec":{"podSelector":{}}}"#].concat();
-    let path = path(namespace, policy);
-    let (collection, _) = path.rsplit_once('/').unwrap();
-    let request = http::Request::post(collection).header("content-type", "application/json");
-    let answer = tenant.send(request.body(body.into()).unwrap()).await.unwrap();
-    assert_eq!(answer.status(), http::StatusCode::CREATED, "{policy}");
-    let stored = answer.into_body().collect_bytes().await.unwrap();
+    let stored = create(tenant, namespace, policy, body).await;
     let is_kept = stored.windows(fields.len()).any(|part| part == fields);
     assert!(is_kept, "{policy}: {}", String::from_utf8_lossy(&stored));
 }
@@ -145,13 +150,7 @@ async fn policies_of_a_million_empty_rules_do_not_fill_the_memory() {
             "spec":{{"podSelector":{{}},"ingress":[{}]}}}}"#,
             vec!["{}"; rules].join(",")
         );
-        let path = path(&hostile, "");
-        let request = http::Request::post(path.trim_end_matches('/')).header("content-type", "application/json");
-        let answer = tenant
-            .send(request.body(body.into_bytes().into()).unwrap())
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), http::StatusCode::CREATED, "{number}");
+        create(&tenant, &hostile, &format!("hollow-{number}"), body.into_bytes()).await;
     }
     governed.tenant.delete(INGRESS, &DeleteParams::default()).await.unwrap();
     governed.is_healed(&controller, "missing", 1).await;

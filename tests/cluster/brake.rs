@@ -94,6 +94,19 @@ impl Crowd {
             .collect()
     }
 
+    /// Waits until exactly these were released since a [`mark`].
+    async fn are_released(&self, mark: usize, expected: &BTreeSet<(String, String)>) {
+        eventually("all that is meant is released", PATIENCE, || async {
+            let released = self.released_since(mark).await;
+            if released == *expected {
+                Ok(())
+            } else {
+                Err(format!("{} released, not {}", released.len(), expected.len()))
+            }
+        })
+        .await;
+    }
+
     /// Waits until that many namespaces, and no fewer, were released in each direction since a [`mark`] or wait to be.
     async fn are_held_or_released(&self, tier: &str, mark: usize, count: usize) {
         eventually("all of them are held or released", PATIENCE, || async {
@@ -180,15 +193,7 @@ async fn a_typo_that_would_release_500_namespaces_releases_none_and_a_confirmati
     crowd.confirm(&status);
     let left_out = crowd.names.iter().filter(|name| name.starts_with('b'));
     let expected = both_directions(left_out);
-    eventually("the half is released", PATIENCE, || async {
-        let released = crowd.released_since(start).await;
-        if released == expected {
-            Ok(())
-        } else {
-            Err(format!("{} released", released.len()))
-        }
-    })
-    .await;
+    crowd.are_released(start, &expected).await;
     eventually_ready(&crowd.admin, "floor").await;
     // The annotation still stands; the next mistake is another list.
     apply_tier(&crowd.admin, "floor", &selecting("crwod", "mode: Enforce\n")).await;
@@ -223,15 +228,7 @@ async fn a_crash_does_not_open_the_window_anew() {
         set_labels(&crowd.admin, name, json!({"scenario": null})).await;
     }
     let expected = both_directions(first);
-    eventually("as many as may go are released", PATIENCE, || async {
-        let released = crowd.released_since(start).await;
-        if released == expected {
-            Ok(())
-        } else {
-            Err(format!("{} released", released.len()))
-        }
-    })
-    .await;
+    crowd.are_released(start, &expected).await;
     // As many again are less than the limit by themselves.
     crowd.controller.signal_kill9();
     crowd.controller = Controller::start(&crowd.control_plane, &BRAKE).await;

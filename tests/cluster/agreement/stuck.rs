@@ -3,12 +3,12 @@
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
 
 use super::counted::unix_now;
 use super::drive::{Drifted, Round};
 use super::tenant::{ENOUGH_FOR_A_FIGHT, Tenant, disown, open, open_policy};
 use super::{Life, PATIENCE};
+use crate::harness::scenario_denial::denial_begins;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_tiers::apply_tier;
 use crate::harness::{Identity, eventually};
@@ -140,18 +140,6 @@ spec:
         );
         let input = self.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest);
         input.expect_success();
-        let policies: Api<NetworkPolicy> = Api::namespaced(self.control_plane.admin().await, DRIFT[0].0);
-        let object: NetworkPolicy = serde_json::from_value(json!({"metadata": {"name": PROOF}})).unwrap();
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        eventually("the denial has begun", PATIENCE, || async {
-            match policies.create(&dry_run, &object).await {
-                Err(kube::Error::Api(status)) if status.message.contains("ask the network team") => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
+        denial_begins(&self.control_plane, DRIFT[0].0, PROOF).await;
     }
 }

@@ -21,6 +21,23 @@ allow:
 - {name: denied, to: [{ipBlock: {cidr: 10.40.0.0/16}}], podSelector: {matchLabels: {denied: 'yes'}}}
 ";
 
+/// Waits until a policy of that name is refused, with the message that admission policies of the tests have.
+pub async fn denial_begins(control_plane: &ControlPlane, namespace: &str, name: &str) {
+    let policies: Api<NetworkPolicy> = Api::namespaced(control_plane.admin().await, namespace);
+    let object: NetworkPolicy = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    eventually("the denial has begun", PATIENCE, || async {
+        match policies.create(&dry_run, &object).await {
+            Err(kube::Error::Api(status)) if status.message.contains("ask the network team") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
 /// Refuses every write to the policy [`DENIED`] of one namespace until [`Denial::ends`].
 pub struct Denial<'a> {
     control_plane: &'a ControlPlane,
@@ -56,19 +73,7 @@ spec:
         control_plane
             .kubectl_with_input(&["apply", "-f", "-"], &manifest)
             .expect_success();
-        let policies: Api<NetworkPolicy> = Api::namespaced(control_plane.admin().await, proof);
-        let object: NetworkPolicy = serde_json::from_value(json!({"metadata": {"name": DENIED}})).unwrap();
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        eventually("the denial has begun", PATIENCE, || async {
-            match policies.create(&dry_run, &object).await {
-                Err(kube::Error::Api(status)) if status.message.contains("ask the network team") => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await;
+        denial_begins(control_plane, proof, DENIED).await;
         let namespace = namespace.to_owned();
         Self {
             control_plane,

@@ -229,42 +229,30 @@ fn what_the_watch_did_not_show_is_found_by_a_list() {
 }
 
 #[test]
-fn what_the_watch_shows_while_a_list_is_made_is_not_taken_back() {
-    let mut index = PolicyIndex::default();
-    shown(&mut index, "one", 5);
-    // An edit after the list was made, and before it was read.
-    index.relist_begins();
-    shown(&mut index, "one", 12);
-    assert_eq!(relist_on(&mut index, 9, &[("one", 5)]), [""; 0]);
-    assert_eq!(version(&index).as_deref(), Some("12"));
-    // A deletion, which the list has not seen.
-    index.relist_begins();
-    shown_deleted(&mut index, "one", 14);
-    assert_eq!(relist_on(&mut index, 13, &[("one", 12)]), [""; 0]);
-    assert_eq!(version(&index), None);
-    // A creation, which the list has not seen.
-    index.relist_begins();
-    shown(&mut index, "two", 16);
-    assert_eq!(relist_on(&mut index, 15, &[]), [""; 0]);
-    assert_eq!(version(&index).as_deref(), Some("16"));
-}
-
-#[test]
-fn writes_that_were_acknowledged_while_a_list_is_made_are_not_taken_back() {
-    let mut index = PolicyIndex::default();
-    shown(&mut index, "one", 5);
-    index.relist_begins();
-    written(&mut index, "one", 12);
-    assert_eq!(relist_on(&mut index, 9, &[("one", 5)]), [""; 0]);
-    assert_eq!(version(&index).as_deref(), Some("12"));
-    index.relist_begins();
-    deleted(&mut index, "one");
-    assert_eq!(relist_on(&mut index, 13, &[("one", 12)]), [""; 0]);
-    assert_eq!(version(&index), None);
-    index.relist_begins();
-    written(&mut index, "two", 16);
-    assert_eq!(relist_on(&mut index, 15, &[]), [""; 0]);
-    assert_eq!(version(&index).as_deref(), Some("16"));
+fn what_is_shown_or_acknowledged_while_a_list_is_made_is_not_taken_back() {
+    type Change = fn(&mut PolicyIndex, &str, u64);
+    let put_shown: Change = |index, name, version| _ = shown(index, name, version);
+    let take_shown: Change = |index, name, version| _ = shown_deleted(index, name, version);
+    let take_acknowledged: Change = |index, name, _| deleted(index, name);
+    for (put, take) in [(put_shown, take_shown), (written, take_acknowledged)] {
+        let mut index = PolicyIndex::default();
+        shown(&mut index, "one", 5);
+        // An edit after the list was made, and before it was read.
+        index.relist_begins();
+        put(&mut index, "one", 12);
+        assert_eq!(relist_on(&mut index, 9, &[("one", 5)]), [""; 0]);
+        assert_eq!(version(&index).as_deref(), Some("12"));
+        // A deletion, which the list has not seen.
+        index.relist_begins();
+        take(&mut index, "one", 14);
+        assert_eq!(relist_on(&mut index, 13, &[("one", 12)]), [""; 0]);
+        assert_eq!(version(&index), None);
+        // A creation, which the list has not seen.
+        index.relist_begins();
+        put(&mut index, "two", 16);
+        assert_eq!(relist_on(&mut index, 15, &[]), [""; 0]);
+        assert_eq!(version(&index).as_deref(), Some("16"));
+    }
 }
 
 // The list was ahead of the watch: it was not missed at all.

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// So many namespaces want to be released, which was confirmed with the digest that is given back, and none is yet.
+fn confirmed(limit: MaxUnprotected, namespaces: usize) -> (Brake, Census, String) {
+    let (mut brake, mut wanted) = (Brake::new(limit), census(0, 0..namespaces));
+    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
+    confirm(&mut wanted, "t", &digest);
+    assert_eq!(brake.held(&wanted, seconds(1)), BTreeMap::new());
+    (brake, wanted, digest)
+}
+
 #[test]
 fn what_an_earlier_process_let_go_counts_until_it_is_over() {
     let mut brake = Brake::new(MaxUnprotected::Namespaces(3));
@@ -28,11 +37,7 @@ fn what_an_earlier_process_let_go_counts_until_it_is_over() {
 #[test]
 fn what_was_confirmed_and_cut_short_goes_on_after_a_restart_and_nothing_else_goes() {
     let limit = MaxUnprotected::Namespaces(3);
-    let mut brake = Brake::new(limit);
-    let mut wanted = census(0, 0..100);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    brake.held(&wanted, seconds(1));
+    let (mut brake, mut wanted, _) = confirmed(limit, 100);
     for number in 0..30 {
         for grant in brake.admit(&wanted, &format!("n{number:03}"), seconds(1)) {
             made(&mut wanted, &grant);
@@ -56,11 +61,7 @@ fn what_was_confirmed_and_cut_short_goes_on_after_a_restart_and_nothing_else_goe
 #[test]
 fn a_confirmation_of_which_nothing_was_done_yet_came_back_with_a_restart() {
     let limit = MaxUnprotected::default();
-    let mut brake = Brake::new(limit);
-    let mut wanted = census(0, 0..100);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    brake.held(&wanted, seconds(1));
+    let (mut brake, mut wanted, digest) = confirmed(limit, 100);
     let mut right = census(100, []);
     confirm(&mut right, "t", &digest);
     brake.held(&right, seconds(2));
@@ -76,11 +77,7 @@ fn a_confirmation_of_which_nothing_was_done_yet_came_back_with_a_restart() {
 // `kubectl annotate` of what stands there already changes nothing.
 #[test]
 fn a_list_that_came_back_could_not_be_confirmed_with_the_command_that_was_shown() {
-    let mut brake = Brake::new(MaxUnprotected::default());
-    let mut wanted = census(0, 0..100);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    brake.held(&wanted, seconds(1));
+    let (mut brake, mut wanted, digest) = confirmed(MaxUnprotected::default(), 100);
     let mut right = census(100, []);
     confirm(&mut right, "t", &digest);
     brake.held(&right, seconds(2));
@@ -92,11 +89,7 @@ fn a_list_that_came_back_could_not_be_confirmed_with_the_command_that_was_shown(
 
 #[test]
 fn who_confirms_more_while_a_list_is_worked_off_takes_nothing_back() {
-    let mut brake = Brake::new(MaxUnprotected::Namespaces(1));
-    let mut wanted = census(0, 0..100);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    assert_eq!(brake.held(&wanted, seconds(1)), BTreeMap::new());
+    let (mut brake, mut wanted, _) = confirmed(MaxUnprotected::Namespaces(1), 100);
     want(&mut wanted, census(0, 100..120).wanted().cloned());
     let more = brake.held(&wanted, seconds(2)).remove("t").unwrap();
     assert_eq!(more.releases.len(), 2 * 20);
@@ -108,11 +101,7 @@ fn who_confirms_more_while_a_list_is_worked_off_takes_nothing_back() {
 fn the_rest_of_a_list_is_bounded_and_what_is_beyond_is_held() {
     let limit = MaxUnprotected::Namespaces(0);
     let namespaces = Rest::AT_MOST / 2 + 5;
-    let mut brake = Brake::new(limit);
-    let mut wanted = census(0, 0..namespaces);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    brake.held(&wanted, seconds(1));
+    let (brake, wanted, _) = confirmed(limit, namespaces);
     let rest = brake.rest_of("t").unwrap();
     assert_eq!(rest.fingerprints.len(), Rest::AT_MOST, "and no two are equal");
     let mut brake = after_a_restart(&brake, limit, seconds(1));
@@ -173,11 +162,7 @@ fn what_a_tier_let_go_is_handed_on_when_it_is_gone() {
 #[test]
 fn a_rest_waits_for_the_annotation_that_confirmed_it() {
     let limit = MaxUnprotected::Namespaces(0);
-    let mut brake = Brake::new(limit);
-    let mut wanted = census(0, 0..10);
-    let digest = brake.held(&wanted, seconds(0))["t"].digest.clone();
-    confirm(&mut wanted, "t", &digest);
-    brake.held(&wanted, seconds(1));
+    let (brake, mut wanted, _) = confirmed(limit, 10);
     let mut brake = after_a_restart(&brake, limit, seconds(1));
     assert_eq!(all_ask(&mut brake, &mut census(0, 0..10), seconds(2)), 0);
     assert_eq!(brake.rest_of("t").unwrap().fingerprints.len(), 20);
