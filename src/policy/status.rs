@@ -141,19 +141,12 @@ impl Verdict {
 
     fn of(ranked: &RankedTier, tally: &TierTally, previous: Option<&IsolationTierStatus>, now: Timestamp) -> Self {
         let counts = &tally.namespaces;
-        let bad = |reason, message, reconciling: Option<&'static str>| Self {
-            ready: "False",
-            reason,
-            message,
-            stalled: reconciling.is_none(),
-            reconciling,
-        };
         if let ParsedTier::Broken(tier) = &ranked.tier {
             let problems: Vec<_> = tier.problems.iter().map(ToString::to_string).collect();
-            return bad(words::INVALID_SPEC, bounded(problems.join("; ")), None);
+            return Self::bad(words::INVALID_SPEC, bounded(problems.join("; ")), None);
         }
         if let Some(held) = &tally.held {
-            return bad(words::HELD, held.in_words(&ranked.tier.identity().name), None);
+            return Self::bad(words::HELD, held.in_words(&ranked.tier.identity().name), None);
         }
         let enforces_somewhere =
             !ranked.tier.is_observe() && counts.protected + counts.pending + counts.drifted + counts.failed > 0;
@@ -162,10 +155,10 @@ impl Verdict {
                 .and_then(|status| since(status, reason))
                 .is_some_and(|since| now.duration_since(since) >= STALLED_AFTER);
             let stalled = waited || reason == words::POLICY_TOO_LARGE;
-            return bad(reason, message, (!stalled).then_some(words::PROGRESSING_WITH_RETRY));
+            return Self::bad(reason, message, (!stalled).then_some(words::PROGRESSING_WITH_RETRY));
         }
         if let Some((reason, message)) = unfinished(tally) {
-            return bad(reason, bounded(message), Some(words::PROGRESSING_WITH_RETRY));
+            return Self::bad(reason, bounded(message), Some(words::PROGRESSING_WITH_RETRY));
         }
         if counts.pending > 0 {
             return Self {
@@ -179,19 +172,32 @@ impl Verdict {
                 stalled: false,
             };
         }
+        let protected = || format!("{} protected", namespaces(counts.protected));
+        let observed = || {
+            let observed = namespaces(counts.observed);
+            format!("{observed} observed; nothing is written in mode Observe")
+        };
         Self {
             ready: "True",
             reason: words::RECONCILE_SUCCEEDED,
             message: if ranked.tier.is_observe() {
-                format!(
-                    "{} observed; nothing is written in mode Observe",
-                    namespaces(counts.observed)
-                )
+                observed()
             } else {
-                format!("{} protected", namespaces(counts.protected))
+                protected()
             },
             reconciling: None,
             stalled: false,
+        }
+    }
+
+    /// Where nothing is said to go on, nothing does without somebody's help.
+    fn bad(reason: &'static str, message: String, reconciling: Option<&'static str>) -> Self {
+        Self {
+            ready: "False",
+            reason,
+            message,
+            stalled: reconciling.is_none(),
+            reconciling,
         }
     }
 }

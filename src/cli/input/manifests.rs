@@ -141,39 +141,7 @@ impl Manifests {
     }
 
     fn insert_tier(&mut self, object: &Value, name: &str) -> Result<(), Vec<String>> {
-        let mut problems = Vec::new();
-        if object["apiVersion"] != API_VERSION {
-            problems.push(format!(
-                "expected apiVersion {API_VERSION}, found {}",
-                object["apiVersion"]
-            ));
-        }
-        let strange = object.as_object().into_iter().flat_map(|fields| fields.keys());
-        let mut unknown: Vec<_> = strange
-            .filter(|field| !TIER_FIELDS.contains(&field.as_str()))
-            .cloned()
-            .collect();
-        let metadata = match read::<ObjectMeta>(&object["metadata"], "metadata") {
-            Ok(metadata) => metadata,
-            Err(unreadable) => {
-                problems.extend(unreadable);
-                ObjectMeta::default()
-            }
-        };
-        let spec = &object["spec"];
-        if let Ok(read) = IsolationTierSpec::deserialize(spec) {
-            unknown.extend(unknown_below("spec", spec, &read));
-        }
-        unknown.extend(unknown_below("metadata", &object["metadata"], &metadata));
-        problems.extend(
-            unknown
-                .into_iter()
-                .map(|field| format!("{field}: is not a field; see kubectl explain isolationtier")),
-        );
-        if let ParsedTier::Broken(tier) = ParsedTier::parse(&metadata, spec) {
-            problems.extend(tier.problems.iter().map(ToString::to_string));
-        }
-        problems.extend(exceeded_limits(spec));
+        let (metadata, problems) = read_tier(object);
         if !problems.is_empty() {
             return Err(problems
                 .into_iter()
@@ -182,7 +150,7 @@ impl Manifests {
         }
         let tier = TierManifest {
             metadata,
-            spec: spec.clone(),
+            spec: object["spec"].clone(),
             status: object["status"].clone(),
         };
         self.snapshot.tiers.insert(name.to_owned(), tier);
@@ -199,6 +167,44 @@ impl Manifests {
         self.snapshot.namespaces.insert(name.to_owned(), metadata);
         Ok(())
     }
+}
+
+/// The metadata of a tier, and everything that the API server or the controller would say against it.
+fn read_tier(object: &Value) -> (ObjectMeta, Vec<String>) {
+    let mut problems = Vec::new();
+    if object["apiVersion"] != API_VERSION {
+        problems.push(format!(
+            "expected apiVersion {API_VERSION}, found {}",
+            object["apiVersion"]
+        ));
+    }
+    let strange = object.as_object().into_iter().flat_map(|fields| fields.keys());
+    let mut unknown: Vec<_> = strange
+        .filter(|field| !TIER_FIELDS.contains(&field.as_str()))
+        .cloned()
+        .collect();
+    let metadata = match read::<ObjectMeta>(&object["metadata"], "metadata") {
+        Ok(metadata) => metadata,
+        Err(unreadable) => {
+            problems.extend(unreadable);
+            ObjectMeta::default()
+        }
+    };
+    let spec = &object["spec"];
+    if let Ok(read) = IsolationTierSpec::deserialize(spec) {
+        unknown.extend(unknown_below("spec", spec, &read));
+    }
+    unknown.extend(unknown_below("metadata", &object["metadata"], &metadata));
+    problems.extend(
+        unknown
+            .into_iter()
+            .map(|field| format!("{field}: is not a field; see kubectl explain isolationtier")),
+    );
+    if let ParsedTier::Broken(tier) = ParsedTier::parse(&metadata, spec) {
+        problems.extend(tier.problems.iter().map(ToString::to_string));
+    }
+    problems.extend(exceeded_limits(spec));
+    (metadata, problems)
 }
 
 fn group_of(api_version: &str) -> &str {

@@ -169,6 +169,15 @@ pub fn expect_counters(expected: &mut Expected, moment: &Moment<'_>) {
         let count = counters.heals.iter().filter(|heal| heal.kind == kind).count();
         expected.is("drift_heal_duration_seconds_count", &[("kind", kind)], count as f64);
     }
+    expect_reconciles(expected, moment);
+    for reason in ["namespace", "total", "waiting", "refused"] {
+        if reason != "namespace" || too_much_to_say(moment) == 0.0 {
+            expected.is("events_dropped_total", &[("reason", reason)], 0.0);
+        }
+    }
+}
+
+fn expect_reconciles(expected: &mut Expected, moment: &Moment<'_>) {
     let refused = moment.events.iter().filter(|event| is_refused(event)).count() as f64;
     for (controller, failed) in [("namespace", refused), ("tier", 0.0)] {
         expected.is(
@@ -183,11 +192,6 @@ pub fn expect_counters(expected: &mut Expected, moment: &Moment<'_>) {
                 &[("controller", controller), ("reason", reason)],
                 failed,
             );
-        }
-    }
-    for reason in ["namespace", "total", "waiting", "refused"] {
-        if reason != "namespace" || too_much_to_say(moment) == 0.0 {
-            expected.is("events_dropped_total", &[("reason", reason)], 0.0);
         }
     }
     let retries = retries(moment.events);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::bounded::out_of_bounds;
 use super::count::{Rule, Seen, isolates, name};
 use super::counted::{Moment, expect_counters, expect_requests};
@@ -95,58 +97,61 @@ fn expect_gauges(expected: &mut Expected, seen: &Seen, troubles: &Troubles<'_>) 
     expected.is("policies", &[("tier", ""), ("state", "retained")], retained as f64);
     expected.is("namespace_drift_omitted", &[], 0.0);
     for tier in &seen.tiers {
-        let of = name(tier);
-        let counts = counts_of(tier, seen, troubles);
-        for state in ["protected", "observed", "pending", "drifted", "failed"] {
-            let count = counts[state].as_f64().expect("a number");
-            expected.is("tier_namespaces", &[("tier", of), ("state", state)], count);
-        }
-        let governed = governed_by(tier, seen);
-        let in_place: usize = governed.iter().map(|namespace| seen.in_place(tier, namespace)).sum();
-        expected.is("policies", &[("tier", of), ("state", "in_sync")], in_place as f64);
-        for kind in KINDS {
-            let stands = troubles
-                .standing
-                .iter()
-                .filter(|drift| drift.tier == of && drift.kind == kind);
-            expected.is("policies", &[("tier", of), ("state", kind)], stands.count() as f64);
-        }
-        for drift in troubles.standing.iter().filter(|drift| drift.tier == of) {
-            let labels = [
-                ("tier", of),
-                ("target_namespace", &*drift.namespace),
-                ("kind", drift.kind),
-            ];
-            expected.is("namespace_drift", &labels, 1.0);
-        }
-        let drifts = governed.iter().any(|namespace| troubles.is_drifted(namespace));
-        let contested = governed
+        expect_gauges_of(tier, expected, seen, troubles);
+    }
+}
+
+fn expect_gauges_of(tier: &Value, expected: &mut Expected, seen: &Seen, troubles: &Troubles<'_>) {
+    let of = name(tier);
+    let counts = counts_of(tier, seen, troubles);
+    for state in ["protected", "observed", "pending", "drifted", "failed"] {
+        let count = counts[state].as_f64().expect("a number");
+        expected.is("tier_namespaces", &[("tier", of), ("state", state)], count);
+    }
+    let governed = governed_by(tier, seen);
+    let in_place: usize = governed.iter().map(|namespace| seen.in_place(tier, namespace)).sum();
+    expected.is("policies", &[("tier", of), ("state", "in_sync")], in_place as f64);
+    for kind in KINDS {
+        let stands = troubles
+            .standing
             .iter()
-            .filter_map(|namespace| troubles.contested.get(namespace));
-        let contested: usize = contested.sum();
-        expected.is("contested_policies", &[("tier", of)], contested as f64);
-        let held = seen.held(tier);
-        expected.is("held_releases", &[("tier", of)], held as f64);
-        let doors = governed.iter().map(|namespace| seen.open_doors(namespace).len());
-        let doors: usize = if isolates(tier, "Ingress") { doors.sum() } else { 0 };
-        for (severity, count) in [("open", doors), ("external", 0), ("cluster", 0), ("port", 0)] {
-            expected.is(
-                "widening_policies",
-                &[("tier", of), ("severity", severity)],
-                count as f64,
-            );
-        }
-        for condition in ["Ready", "Reconciling", "Stalled"] {
-            let holds = match condition {
-                "Ready" => held + contested == 0 && !drifts,
-                "Stalled" => held > 0,
-                _ => held == 0 && (contested > 0 || drifts),
-            };
-            let right = if holds { "True" } else { "False" };
-            for status in ["True", "False", "Unknown"] {
-                let labels = [("tier", of), ("type", condition), ("status", status)];
-                expected.is("tier_condition", &labels, f64::from(u8::from(status == right)));
-            }
+            .filter(|drift| drift.tier == of && drift.kind == kind);
+        expected.is("policies", &[("tier", of), ("state", kind)], stands.count() as f64);
+    }
+    for drift in troubles.standing.iter().filter(|drift| drift.tier == of) {
+        let labels = [
+            ("tier", of),
+            ("target_namespace", &*drift.namespace),
+            ("kind", drift.kind),
+        ];
+        expected.is("namespace_drift", &labels, 1.0);
+    }
+    let drifts = governed.iter().any(|namespace| troubles.is_drifted(namespace));
+    let contested = governed
+        .iter()
+        .filter_map(|namespace| troubles.contested.get(namespace));
+    let contested: usize = contested.sum();
+    expected.is("contested_policies", &[("tier", of)], contested as f64);
+    let held = seen.held(tier);
+    expected.is("held_releases", &[("tier", of)], held as f64);
+    let doors = governed.iter().map(|namespace| seen.open_doors(namespace).len());
+    let doors: usize = if isolates(tier, "Ingress") { doors.sum() } else { 0 };
+    for (severity, count) in [("open", doors), ("external", 0), ("cluster", 0), ("port", 0)] {
+        expected.is(
+            "widening_policies",
+            &[("tier", of), ("severity", severity)],
+            count as f64,
+        );
+    }
+    for (condition, holds) in [
+        ("Ready", held + contested == 0 && !drifts),
+        ("Reconciling", held == 0 && (contested > 0 || drifts)),
+        ("Stalled", held > 0),
+    ] {
+        let right = if holds { "True" } else { "False" };
+        for status in ["True", "False", "Unknown"] {
+            let labels = [("tier", of), ("type", condition), ("status", status)];
+            expected.is("tier_condition", &labels, f64::from(u8::from(status == right)));
         }
     }
 }

@@ -56,36 +56,33 @@ pub fn wrong_statuses(seen: &Seen, troubles: &Troubles<'_>) -> Vec<String> {
                 ])
             })
             .collect();
-        differs(
-            "conditions",
-            &json!(conditions),
-            match (seen.held(tier), fights_of(tier, seen, troubles)) {
-                (0, 0)
-                    if governed_by(tier, seen)
-                        .iter()
-                        .any(|namespace| troubles.is_drifted(namespace)) =>
-                {
-                    json!([
-                        ["Ready", "False", "ProgressingWithRetry", generation],
-                        ["Reconciling", "True", "ProgressingWithRetry", generation]
-                    ])
-                }
-                (0, 0) => json!([["Ready", "True", "ReconcileSucceeded", generation]]),
-                (0, _) => json!([
-                    ["Ready", "False", "Contested", generation],
-                    ["Reconciling", "True", "ProgressingWithRetry", generation]
-                ]),
-                _ => json!([
-                    ["Ready", "False", "Held", generation],
-                    ["Stalled", "True", "Held", generation]
-                ]),
-            },
-        );
+        differs("conditions", &json!(conditions), conditions_of(tier, seen, troubles));
         let problems = status["problems"].as_array().into_iter().flatten();
         let problems: Vec<_> = problems.map(problem_in_short).collect();
         differs("problems", &json!(problems), json!(problems_of(tier, seen, troubles)));
     }
     wrong
+}
+
+/// Type, status, reason and generation of each.
+fn conditions_of(tier: &Value, seen: &Seen, troubles: &Troubles<'_>) -> Value {
+    let generation = &tier["metadata"]["generation"];
+    let drifts = || {
+        let governed = governed_by(tier, seen);
+        governed.iter().any(|namespace| troubles.is_drifted(namespace))
+    };
+    let not_ready = |reason, beside, why| {
+        json!([
+            ["Ready", "False", reason, generation],
+            [beside, "True", why, generation]
+        ])
+    };
+    match (seen.held(tier), fights_of(tier, seen, troubles)) {
+        (0, 0) if drifts() => not_ready("ProgressingWithRetry", "Reconciling", "ProgressingWithRetry"),
+        (0, 0) => json!([["Ready", "True", "ReconcileSucceeded", generation]]),
+        (0, _) => not_ready("Contested", "Reconciling", "ProgressingWithRetry"),
+        _ => not_ready("Held", "Stalled", "Held"),
+    }
 }
 
 /// Namespace, reason and, where the message has numbers, those.
