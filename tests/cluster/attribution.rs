@@ -114,10 +114,10 @@ fn who_the_query_names(told: &str, control_plane: &ControlPlane) -> String {
 /// Explaining never delays a heal.
 fn comes_after_the_heal(audit: &[std::sync::Arc<AuditEvent>], namespace: &str, policy: &str) {
     let is_ours = |event: &&std::sync::Arc<AuditEvent>| event.user == Identity::Controller.user() && event.succeeded();
-    let heals = audit.iter().filter(is_ours).filter(|event| {
+    let mut heals = audit.iter().filter(is_ours).filter(|event| {
         event.resource == "networkpolicies" && event.is_write() && event.namespace == namespace && event.name == policy
     });
-    let healed_at = &heals.last().unwrap().stage_at;
+    let healed_at = &heals.next_back().unwrap().stage_at;
     let told = audit
         .iter()
         .filter(is_ours)
