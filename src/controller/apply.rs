@@ -26,8 +26,8 @@ pub(super) struct Writer {
     client: Client,
     /// Bounds the changes in flight, whatever the number of workers.
     permits: Semaphore,
-    /// Of these, those that open a direction: where they hang, what closes and heals goes on.
-    releases: Semaphore,
+    /// Of these, the deletions: where they hang, what closes goes on.
+    deletions: Semaphore,
 }
 
 impl Writer {
@@ -35,7 +35,7 @@ impl Writer {
         Self {
             client,
             permits: Semaphore::new(concurrency),
-            releases: Semaphore::new(half_of(concurrency)),
+            deletions: Semaphore::new(half_of(concurrency)),
         }
     }
 
@@ -121,10 +121,7 @@ impl Writer {
             uid: Some(removal.uid.to_string()),
             resource_version: Some(removal.resource_version.to_string()),
         });
-        let turn = match removal.name.is_base() {
-            true => self.releases.acquire().await.ok(),
-            false => None,
-        };
+        let turn = self.deletions.acquire().await.ok();
         let permit = self.permits.acquire().await.ok();
         // That wait may be long where the API server is slow.
         if removal.name.is_base() && tokio::time::Instant::now().into_std() > release_until {

@@ -123,12 +123,14 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
 
 // A webhook that hangs took all that may be in flight.
 #[tokio::test(start_paused = true)]
-async fn releases_that_hang_leave_room_for_what_closes() {
+async fn deletions_that_hang_leave_room_for_what_closes() {
     let hangs = Duration::from_secs(9);
     let writer = Writer::new(server_that_deletes_after(hangs), 4);
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (released, new, until) = (namespace("released"), namespace("new"), Instant::now() + hangs);
-    let (release, writes) = (release(), first_plan_of(&namespace("new")));
+    let mut release = release();
+    release.removals.extend(surplus(8).removals);
+    let writes = first_plan_of(&namespace("new"));
     let releases = (0..8).map(|_| removed(&writer, &cache, &released, &release, until));
     let closes = async {
         tokio::time::sleep(ROUND_TRIP).await;

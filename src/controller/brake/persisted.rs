@@ -37,8 +37,9 @@ pub(in crate::controller) enum Word {
     Refused(Failure),
 }
 
-/// A release is made at most so long after what told of it was counted: as much less does a later process count it. Longer
-/// than a request may take, and the look after it, so that a word that lands at all lets those go that waited for it.
+/// A word counts for so long: as much less, and by what the read and the deletion after it take, does a later process count what
+/// was released on it. Longer than a request may take, and the look after it, so that a word that lands at all lets those go
+/// that waited for it.
 const WORD_HOLDS: Duration = Duration::from_secs(15);
 
 /// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
@@ -142,8 +143,12 @@ impl ReleaseBrake {
             match timeout_at(deadline, tokio::spawn(write)).await {
                 Ok(Ok(Word::Landed)) => {}
                 Ok(Ok(word)) => return word,
-                // Late, or the process ends.
-                Ok(Err(_)) | Err(_) => return Word::NotYet,
+                Err(_late) => return Word::NotYet,
+                // As if it had been this worker: the process ends by that.
+                Ok(Err(error)) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_cancelled) => return Word::NotYet,
+                },
             }
         }
         Word::Landed

@@ -73,6 +73,12 @@ impl Stage {
         }
     }
 
+    /// One direction of namespace `half` is to be released.
+    async fn narrow_half(&self) {
+        let narrower = selecting("half", "mode: Enforce\nisolate: [Ingress]");
+        apply_tier(&self.admin, "half", &narrower).await;
+    }
+
     /// How long the slowest of some new namespaces is open.
     async fn slowest_protection(&self, prefix: &str) -> Duration {
         let mut slowest = Duration::ZERO;
@@ -142,12 +148,7 @@ async fn a_status_that_hangs_kept_new_namespaces_and_heals_waiting() {
         .proxy
         .on(status_writes(), Nth::every(), Fault::Stall(Moment::BeforeForwarding));
     stage.leave().await;
-    apply_tier(
-        &stage.admin,
-        "half",
-        &selecting("half", "mode: Enforce\nisolate: [Ingress]"),
-    )
-    .await;
+    stage.narrow_half().await;
     eventually("a status hangs", PATIENCE, || async {
         if hang.struck() > 0 {
             Ok(())
@@ -179,39 +180,24 @@ async fn statuses_that_take_longer_than_anybody_waits_let_every_release_go() {
         .proxy
         .on(status_writes(), Nth::every(), Fault::Delay(Duration::from_millis(1500)));
     stage.leave().await;
-    apply_tier(
-        &stage.admin,
-        "half",
-        &selecting("half", "mode: Enforce\nisolate: [Ingress]"),
-    )
-    .await;
+    stage.narrow_half().await;
     stage.all_are_released().await;
     stage.half_is_released().await;
     assert!(slow.struck() > 0);
     stage.verdict().await;
 }
 
-// A webhook that does not answer took all workers, one request each.
-#[tokio::test(flavor = "multi_thread")]
-async fn deletions_that_hang_kept_new_namespaces_waiting() {
+/// Those hang, so many at least, while everybody leaves.
+async fn keeps_no_new_namespace_waiting(hanging: Requests, at_least: usize) {
     let stage = Stage::with(RELEASED, &[]).await;
-    let deletions = Requests::with(&["delete"]).of("networkpolicies");
     let hang = stage
         .proxy
-        .on(deletions, Nth::every(), Fault::Stall(Moment::BeforeForwarding));
+        .on(hanging, Nth::every(), Fault::Stall(Moment::BeforeForwarding));
     stage.leave().await;
-    apply_tier(
-        &stage.admin,
-        "half",
-        &selecting("half", "mode: Enforce\nisolate: [Ingress]"),
-    )
-    .await;
-    // As many as may be in flight.
-    eventually("deletions hang", PATIENCE, || async {
-        match hang.struck() {
-            16.. => Ok(()),
-            few => Err(format!("{few}")),
-        }
+    stage.narrow_half().await;
+    eventually("as many hang as may be in flight", PATIENCE, || async {
+        let struck = hang.struck();
+        (struck >= at_least).then_some(()).ok_or(format!("{struck}"))
     })
     .await;
     let meanwhile = stage.slowest_protection("meanwhile").await;
@@ -224,4 +210,15 @@ async fn deletions_that_hang_kept_new_namespaces_waiting() {
     stage.all_are_released().await;
     stage.half_is_released().await;
     stage.verdict().await;
+}
+
+// A webhook that does not answer took all workers, one request each.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_that_hang_kept_new_namespaces_waiting() {
+    keeps_no_new_namespace_waiting(Requests::with(&["delete"]).of("networkpolicies"), 16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_before_releases_that_hang_kept_new_namespaces_waiting() {
+    keeps_no_new_namespace_waiting(Requests::with(&["get"]).of("namespaces"), 16).await;
 }
