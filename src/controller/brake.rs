@@ -161,8 +161,13 @@ impl ReleaseBrake {
         Going(going)
     }
 
-    /// Those releases are made, as far as they were committed.
+    /// Those releases are made, as far as they were committed. All of them count from now on, since nobody knows when in
+    /// between the API server made them.
     pub(super) fn made(&self, going: &Going, plan: &Plan, committed: &BTreeSet<PolicyName>) {
+        {
+            let (mut state, now) = (self.state(), self.began.elapsed());
+            going.0.iter().for_each(|grant| state.brake.goes(grant, now));
+        }
         let made = plan.removals.iter().filter(|removal| committed.contains(&removal.name));
         let made: BTreeSet<_> = made.map(|removal| &removal.uid).collect();
         let is_made = |grant: &&Grant| made.contains(&grant.release.policy_uid);

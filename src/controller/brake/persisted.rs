@@ -138,8 +138,7 @@ impl ReleaseBrake {
             if self.is_told(&persisted, grant) {
                 continue;
             }
-            let tier_uid = Arc::clone(&grant.release.tier_uid);
-            let write = Arc::clone(self).write_where_it_stays(persisted, tiers.clone(), tier_uid, waits_since);
+            let write = Arc::clone(self).write_where_it_stays(persisted, tiers.clone(), grant.clone(), waits_since);
             match timeout_at(deadline, tokio::spawn(write)).await {
                 Ok(Ok(Word::Landed)) => {}
                 Ok(Ok(word)) => return word,
@@ -160,6 +159,13 @@ impl ReleaseBrake {
         persisted.tells_of(grant, &state.brake, now, stands)
     }
 
+    /// Whose status has to tell of it. Not its own tier's, where that turned out to be gone and the place was handed on.
+    fn teller_of(&self, grant: &Grant) -> Arc<str> {
+        let state = self.state();
+        let handed_on = grant.takes_a_place().and_then(|_| state.brake.told_by(grant));
+        Arc::clone(handed_on.unwrap_or(&grant.release.tier_uid))
+    }
+
     /// A tier that turns out to be gone is told of by the next. Where there is none at all nobody can tell of it, and nothing
     /// is released: whatever may be released is of a tier, or is governed by one, so that the cache is behind. It does not
     /// keep the last tier from going: one that takes its policies along stands, and tells, until they are gone.
@@ -167,10 +173,11 @@ impl ReleaseBrake {
         self: Arc<Self>,
         mut persisted: OwnedMutexGuard<Writing>,
         tiers: TierWriter,
-        tier_uid: Arc<str>,
+        grant: Grant,
         waits_since: Duration,
     ) -> Word {
         self.hand_on(&mut persisted);
+        let tier_uid = self.teller_of(&grant);
         let own = self.cache.tier_of_uid(&tier_uid);
         let heirs = self.heirs().into_iter().filter(|heir| heir.uid != tier_uid);
         let mut gone: Vec<Arc<str>> = Vec::new();

@@ -7,10 +7,11 @@ use kube::core::DynamicObject;
 use tokio::time::Instant;
 use tower::service_fn;
 
+use super::super::Going;
 use super::*;
 use crate::controller::cache::Cache;
-use crate::policy::Exemptions;
-use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release};
+use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release, WINDOW};
+use crate::policy::{Exemptions, Plan};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
 
 const ROUND_TRIP: Duration = Duration::from_secs(10);
@@ -295,4 +296,36 @@ async fn who_waits_behind_a_write_of_another_tier_that_fails_writes_its_own() {
     held.is_refused(&"uid-other".into(), &failure, brake.began.elapsed());
     drop(held);
     assert!(waits.await.unwrap());
+}
+
+// The tier that its place had been handed to was deleted by then: another was written to, which told nothing of it.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_was_handed_on_is_told_by_who_has_it() {
+    let going: DynamicObject = serde_json::from_value(json!({
+        "metadata": {"name": "u", "uid": "uid-u", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]},
+        "spec": {"namespaceSelector": {}, "mode": "Enforce"},
+    }))
+    .unwrap();
+    for listed in [vec![going, tier("v")], vec![tier("a"), tier("u")]] {
+        let brake = brake_with_a_tier();
+        let grants = grants(&brake, 1).remove(0);
+        brake.cache.tiers_listed(&[tier("u")]);
+        brake.hand_on(&mut *brake.persisted.lock().await);
+        brake.cache.tiers_listed(&listed);
+        assert!(lands(&brake, &server(200), &grants).await);
+        let persisted = brake.persisted.lock().await;
+        assert!(brake.is_told(&persisted, &grants[0]), "{persisted:?}");
+    }
+}
+
+// A deletion that was answered late counted from before it was sent.
+#[tokio::test(start_paused = true)]
+async fn a_release_counts_from_when_its_deletion_was_answered() {
+    let brake = brake_with_a_tier();
+    let going = Going(grants(&brake, 1).remove(0));
+    tokio::time::sleep(ROUND_TRIP).await;
+    brake.made(&going, &Plan::default(), &BTreeSet::new());
+    let mut state = brake.state();
+    state.brake.held(&Census::default(), WINDOW + ROUND_TRIP / 2);
+    assert_eq!(state.brake.recent_of("uid-t"), [(Direction::Egress, 1)].into());
 }
