@@ -23,6 +23,10 @@ use crate::policy::brake::{Fingerprint, Inherited, Rest, WINDOW};
 /// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
 const NAMESPACES_AT_MOST: i64 = 1_000_000;
 
+/// So long after the status told of it a release may be over at the latest: its word holds 15 s, the look after it 5 s, and the
+/// answer to the deletion takes up to 10 s. It counts from its end, of which the status does not tell.
+const MADE_WITHIN: Duration = Duration::from_secs(30);
+
 /// What one tier's status says.
 #[derive(Debug, Default)]
 struct Told {
@@ -167,6 +171,11 @@ impl ReleaseBrake {
     }
 }
 
+/// For how long the status told of releases that count for so long yet.
+pub(super) fn told_for(left: Duration) -> Duration {
+    (WINDOW + MADE_WITHIN).saturating_sub(left)
+}
+
 fn uid_of(tier: &DynamicObject) -> Arc<str> {
     tier.uid().unwrap_or_default().into()
 }
@@ -187,7 +196,7 @@ fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable> {
     })?;
     // A clock that was ahead makes it count for longer, but for no longer than from now on.
     let age = Duration::try_from(now.duration_since(releases.latest_time.0)).unwrap_or_default();
-    let left = WINDOW.saturating_sub(age);
+    let left = (WINDOW + MADE_WITHIN).saturating_sub(age).min(WINDOW);
     let unreadable = |why| Unreadable { why, left };
     let confirmed = releases.confirmed.map(rest).transpose().map_err(unreadable)?;
     if left.is_zero() {

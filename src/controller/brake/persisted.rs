@@ -14,11 +14,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
+use super::earlier::told_for;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::patience::Patience;
 use crate::controller::queue::back_off;
 use crate::controller::tier_writer::{Landed, TierWriter};
-use crate::policy::brake::{Brake, Grant, Rest, WINDOW};
+use crate::policy::brake::{Brake, Grant, Rest};
 use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
 
@@ -37,9 +38,8 @@ pub(in crate::controller) enum Word {
     Refused(Failure),
 }
 
-/// A word counts for so long: as much less, and by what the read and the deletion after it take, does a later process count what
-/// was released on it. Longer than a request may take, and the look after it, so that a word that lands at all lets those go
-/// that waited for it.
+/// A word counts for so long. Longer than a request may take, and the look after it, so that a word that lands at all lets
+/// those go that waited for it.
 const WORD_HOLDS: Duration = Duration::from_secs(15);
 
 /// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
@@ -302,7 +302,7 @@ pub(super) fn releases_of(brake: &Brake, tier_uid: &str, now: Duration) -> Value
     };
     // What is not known counts from when it was, however often that is written.
     let left = brake.unreadable_until(tier_uid).map(|until| until.saturating_sub(now));
-    let age = left.map_or(Duration::ZERO, |left| WINDOW.saturating_sub(left));
+    let age = left.map_or(Duration::ZERO, told_for);
     let latest = Timestamp::now().saturating_sub(SignedDuration::try_from(age).unwrap_or_default());
     let releases = RecentReleases {
         ingress: count(Direction::Ingress),
