@@ -115,8 +115,9 @@ async fn play(stage: &mut Stage, workload: Workload, plan: Option<Plan>) -> Resu
     };
     workload.change(stage).await;
     stage.settle().await?;
-    if armed.as_ref().map(Armed::struck) == Some(0) {
-        return Err(String::from("the fault never came"));
+    if let Some(armed) = armed.filter(|armed| armed.struck() == 0) {
+        comes(&armed).await?;
+        stage.settle().await?;
     }
     let events = settled(stage).await;
     let violations = Observer::of(EVERY_NAMESPACE).since(begin).violations_in(&events);
@@ -130,6 +131,17 @@ async fn play(stage: &mut Stage, workload: Workload, plan: Option<Plan>) -> Resu
         policies: policies(stage).await,
         writes: writes(&events[changed_at..]),
     })
+}
+
+/// What settles a stage is what tells of policies; a status may be written a second later.
+async fn comes(armed: &Armed) -> Result<(), String> {
+    let came = async {
+        while armed.struck() == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(10), came).await;
+    came.map_err(|_| String::from("the fault never came"))
 }
 
 async fn settled(stage: &Stage) -> Vec<Arc<AuditEvent>> {
