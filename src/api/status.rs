@@ -99,7 +99,7 @@ pub struct NamespaceCounts {
     pub failed: i64,
 }
 
-/// Namespaces that a tier left open within ten minutes before `latestTime`, without a confirmation.
+/// Namespaces that a tier left open within ten minutes before `latestTime`, or was about to, without a confirmation.
 ///
 /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
@@ -113,7 +113,7 @@ pub struct RecentReleases {
     ///
     /// Example: `3`
     pub egress: i64,
-    /// When this was last written.
+    /// Up to when they were counted. Where the numbers cannot be read, as long ago as that has been so.
     ///
     /// Example: `2026-11-25T18:20:00Z`
     pub latest_time: Time,

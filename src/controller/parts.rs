@@ -187,7 +187,7 @@ impl Parts {
     fn reconciler(&self) -> Reconciler {
         Reconciler {
             writer: Writer::new(self.client.clone(), self.options.concurrency),
-            releases: Semaphore::new(half_of(self.options.concurrency)),
+            removals: Semaphore::new(half_of(self.options.concurrency)),
             client: self.client.clone(),
             tiers: self.tier_writer(),
             cache: Arc::clone(&self.cache),

@@ -36,8 +36,8 @@ pub(super) struct Reconciler {
     pub(super) audit: Arc<Audit>,
     pub(super) brake: Arc<ReleaseBrake>,
     pub(super) writer: Writer,
-    /// How many workers may be about to open a direction: fewer than all, so that whatever hangs there, some are left to close.
-    pub(super) releases: Semaphore,
+    /// How many workers may be about to remove something: fewer than all, so that whatever hangs there, some are left to close.
+    pub(super) removals: Semaphore,
     pub(super) events: Events,
     /// Of failures the log tells, status and metrics have them all.
     pub(super) failures_said: SharedTalkBudget,

@@ -1,5 +1,5 @@
-//! What is not wanted any more goes last, when everything is written. What opens a direction waits for its turn, is told in the
-//! status of its tier, and is planned again from a consistent read.
+//! What is not wanted any more goes last, when everything is written, and waits for its turn. What opens a direction is told in
+//! the status of its tier, and is planned again from a consistent read.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,18 +34,20 @@ impl Reconciler {
         outcome: &mut Outcome,
     ) -> Option<Duration> {
         let Ruling { grants, look_again } = ruling;
-        if !outcome.is_complete() || outcome.namespace_gone {
+        if !outcome.is_complete() || outcome.namespace_gone || plan.removals.is_empty() {
             self.brake.withdraw(grants);
             return look_again;
         }
-        let (mut turn, mut told, mut wait) = (None, Vec::new(), look_again);
+        let (deadline, mut told) = (Instant::now() + WAITS, Vec::new());
+        let Ok(_turn) = timeout_at(deadline, self.removals.acquire()).await else {
+            let soon = self.holds(plan, grants, Word::NotYet, outcome);
+            // What is left was never ours, or opens nothing, so that nobody has to be told of it; but it takes its turn.
+            outcome.look_again |= !plan.removals.is_empty();
+            return soon.into_iter().chain(look_again).min();
+        };
+        let mut wait = look_again;
         if plan.opens_a_direction() {
-            let deadline = Instant::now() + WAITS;
-            turn = timeout_at(deadline, self.releases.acquire()).await.ok();
-            let word = match turn {
-                Some(_) => self.brake.write_down(&self.tiers, &grants, deadline).await,
-                None => Word::NotYet,
-            };
+            let word = self.brake.write_down(&self.tiers, &grants, deadline).await;
             self.pulse.beat();
             match word {
                 Word::Landed => told = grants,
@@ -54,11 +56,6 @@ impl Reconciler {
         }
         let holds_until = Instant::now() + SECOND_LOOK_HOLDS;
         if plan.opens_a_direction() {
-            if turn.is_none() {
-                // It was never ours, so that nobody has to be told of it; but it takes its turn.
-                outcome.look_again = true;
-                return wait;
-            }
             self.look_again(visit, plan, outcome).await;
             self.pulse.beat();
         }
@@ -74,6 +71,9 @@ impl Reconciler {
 
     /// Keeps what may not go now though it was granted. Returns when to look again, where that is not a failure.
     fn holds(&self, plan: &mut Plan, grants: Vec<Grant>, word: Word, outcome: &mut Outcome) -> Option<Duration> {
+        if grants.is_empty() {
+            return None;
+        }
         let directions: BTreeSet<Direction> = grants.iter().map(|grant| grant.release.direction).collect();
         plan.brake(&directions);
         let Word::Refused(failure) = word else {

@@ -13,6 +13,8 @@ use crate::policy::{World, words};
 /// was confirmed to it, is not known here.
 pub fn held_releases(world: &World, outlooks: &[Outlook<'_>], limit: MaxUnprotected) -> Vec<String> {
     let mut census = Census::of(world);
+    // One that is used up looks like one that is meant.
+    census.confirmations.clear();
     for Outlook {
         namespace, observed, ..
     } in outlooks

@@ -23,9 +23,10 @@ use crate::policy::brake::{Fingerprint, Inherited, Rest, WINDOW};
 /// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
 const NAMESPACES_AT_MOST: i64 = 1_000_000;
 
-/// So long after the status told of it a release may be over at the latest: its word holds 15 s, the look after it 5 s, and the
-/// answer to the deletion takes up to 10 s. It counts from its end, of which the status does not tell.
-const MADE_WITHIN: Duration = Duration::from_secs(30);
+/// So long after the status told of it a release is answered for: its word holds 15 s, the look before the deletion 5 s, and
+/// the answer takes up to 10 s; waiting for that word takes a quarter of a second, and the status tells no fractions of one. It
+/// counts from that answer, of which the status does not tell. (A deletion that nobody answered may be carried out later still.)
+const MADE_WITHIN: Duration = Duration::from_secs(32);
 
 /// What one tier's status says.
 #[derive(Debug, Default)]

@@ -38,8 +38,8 @@ pub(in crate::controller) enum Word {
     Refused(Failure),
 }
 
-/// A word counts for so long. Longer than a request may take, and the look after it, so that a word that lands at all lets
-/// those go that waited for it.
+/// A word counts for so long. Longer than the answer to a request may take, and the look after it, so that a word that lands
+/// lets those go that waited for it.
 const WORD_HOLDS: Duration = Duration::from_secs(15);
 
 /// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
@@ -189,8 +189,10 @@ impl ReleaseBrake {
                 self.report_on(gone, &tier.uid, &mut persisted);
             }
             match self.write(&mut persisted, &tiers, &tier).await {
-                Ok(Landed::Yes | Landed::Conflict) => return Word::Landed,
                 Ok(Landed::Gone) => gone.push(Arc::clone(&tier.uid)),
+                // The tier that has the place may have been another than the one that was written, if that went meanwhile.
+                Ok(_) if self.is_told(&persisted, &grant) => return Word::Landed,
+                Ok(_) => return Word::NotYet,
                 Err(failure) => return Word::Refused(failure),
             }
         }
@@ -232,13 +234,14 @@ impl ReleaseBrake {
         for orphan in orphans {
             self.report_on(&orphan, &heir.uid, persisted);
         }
-        persisted.owes(&heir.uid);
     }
 
-    /// What was reported on a tier that is gone is reported on another from now on, whose status does not tell of it yet.
+    /// What was reported on a tier that is gone is reported on another from now on, whose status does not tell of it yet, and
+    /// has to, whatever becomes of the release that this was found out by.
     fn report_on(&self, gone: &str, heir: &Arc<str>, persisted: &mut Writing) {
         self.state().brake.hand_on(gone, heir);
         persisted.counted.remove(heir);
+        persisted.owes(heir);
     }
 
     /// The first tier that stays.

@@ -1,6 +1,8 @@
 //! The API server does not answer for what a release takes: no other namespace waits for it, and what is released in the end is
 //! what was to be.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use super::{both_directions, verdict};
 use crate::harness::eventually::PATIENCE;
-use crate::harness::fault_proxy::{Fault, Moment, Nth, Requests};
+use crate::harness::fault_proxy::{Fault, Moment, Nth, RequestRule, Requests};
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_tiers::{BOTH_BASES, apply_tier, eventually_governed, policies_of, selecting, set_labels};
@@ -79,6 +81,25 @@ impl Stage {
         apply_tier(&self.admin, "half", &narrower).await;
     }
 
+    fn hang(&self, requests: Requests) -> Arc<RequestRule> {
+        self.proxy
+            .on(requests, Nth::every(), Fault::Stall(Moment::BeforeForwarding))
+    }
+
+    async fn keeps_no_new_namespace_waiting(&self, hang: &RequestRule, at_least: usize) {
+        eventually("as many hang as may be in flight", PATIENCE, || async {
+            let struck = hang.struck();
+            (struck >= at_least).then_some(()).ok_or(format!("{struck}"))
+        })
+        .await;
+        let meanwhile = self.slowest_protection("meanwhile").await;
+        eprintln!("open for at most {meanwhile:?}");
+        assert!(
+            meanwhile < FAR_BELOW_THE_DEADLINE,
+            "a new namespace waited {meanwhile:?}"
+        );
+    }
+
     /// How long the slowest of some new namespaces is open.
     async fn slowest_protection(&self, prefix: &str) -> Duration {
         let mut slowest = Duration::ZERO;
@@ -144,9 +165,7 @@ fn status_writes() -> Requests {
 async fn a_status_that_hangs_kept_new_namespaces_and_heals_waiting() {
     let stage = Stage::with(RELEASED, &[]).await;
     let undisturbed = stage.slowest_protection("before").await;
-    let hang = stage
-        .proxy
-        .on(status_writes(), Nth::every(), Fault::Stall(Moment::BeforeForwarding));
+    let hang = stage.hang(status_writes());
     stage.leave().await;
     stage.narrow_half().await;
     eventually("a status hangs", PATIENCE, || async {
@@ -188,24 +207,12 @@ async fn statuses_that_take_longer_than_anybody_waits_let_every_release_go() {
 }
 
 /// Those hang, so many at least, while everybody leaves.
-async fn keeps_no_new_namespace_waiting(hanging: Requests, at_least: usize) {
+async fn leaving_keeps_no_new_namespace_waiting(hanging: Requests, at_least: usize) {
     let stage = Stage::with(RELEASED, &[]).await;
-    let hang = stage
-        .proxy
-        .on(hanging, Nth::every(), Fault::Stall(Moment::BeforeForwarding));
+    let hang = stage.hang(hanging);
     stage.leave().await;
     stage.narrow_half().await;
-    eventually("as many hang as may be in flight", PATIENCE, || async {
-        let struck = hang.struck();
-        (struck >= at_least).then_some(()).ok_or(format!("{struck}"))
-    })
-    .await;
-    let meanwhile = stage.slowest_protection("meanwhile").await;
-    eprintln!("open for at most {meanwhile:?}");
-    assert!(
-        meanwhile < FAR_BELOW_THE_DEADLINE,
-        "a new namespace waited {meanwhile:?}"
-    );
+    stage.keeps_no_new_namespace_waiting(&hang, at_least).await;
     hang.lift();
     stage.all_are_released().await;
     stage.half_is_released().await;
@@ -215,10 +222,34 @@ async fn keeps_no_new_namespace_waiting(hanging: Requests, at_least: usize) {
 // A webhook that does not answer took all workers, one request each.
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_that_hang_kept_new_namespaces_waiting() {
-    keeps_no_new_namespace_waiting(Requests::with(&["delete"]).of("networkpolicies"), 16).await;
+    leaving_keeps_no_new_namespace_waiting(Requests::with(&["delete"]).of("networkpolicies"), 16).await;
+}
+
+// Nothing is opened by those, so that they waited for no turn: half of the workers hung in them, and the others behind them.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_of_allowances_that_hang_kept_new_namespaces_waiting() {
+    let stage = Stage::with(RELEASED, &[]).await;
+    let mail = "mode: Enforce
+allow:
+- {name: mail, to: [{ipBlock: {cidr: 10.30.0.0/16}}], podSelector: {matchLabels: {mail: 'yes'}}}
+";
+    apply_tier(&stage.admin, "floor", &selecting("floor", mail)).await;
+    for name in &stage.leaving {
+        let policies = ["cofferdam-allow-mail-egress", EGRESS, INGRESS];
+        eventually_governed(&stage.admin, name, "floor", &policies).await;
+    }
+    let deletions = Requests::with(&["delete"]).of("networkpolicies");
+    let hang = stage.hang(deletions);
+    apply_tier(&stage.admin, "floor", &selecting("floor", "mode: Enforce")).await;
+    stage.keeps_no_new_namespace_waiting(&hang, 16).await;
+    hang.lift();
+    for name in &stage.leaving {
+        eventually_governed(&stage.admin, name, "floor", &BOTH_BASES).await;
+    }
+    verdict(&stage.control_plane, &stage.leaving, &BTreeSet::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_before_releases_that_hang_kept_new_namespaces_waiting() {
-    keeps_no_new_namespace_waiting(Requests::with(&["get"]).of("namespaces"), 16).await;
+    leaving_keeps_no_new_namespace_waiting(Requests::with(&["get"]).of("namespaces"), 16).await;
 }
