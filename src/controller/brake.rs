@@ -3,6 +3,7 @@
 
 mod earlier;
 mod persisted;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -7,44 +7,17 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::persisted::Writing;
+use super::told::{Told, Unreadable, read};
 use super::{EARLY, EARLY_LOOK, HELD_LOOK, ReleaseBrake};
+use crate::api::Direction;
 use crate::api::names::CONFIRM_ANNOTATION;
-use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::consistent_read::list_tiers;
 use crate::controller::error::chain;
 use crate::controller::queue::back_off;
-use crate::policy::brake::{Fingerprint, Inherited, Rest, WINDOW};
-
-/// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
-const NAMESPACES_AT_MOST: i64 = 1_000_000;
-
-/// So long after the status told of it a release is answered for: its word holds 15 s, the look before the deletion 5 s, and
-/// the answer takes up to 10 s; waiting for that word takes a quarter of a second, and the status tells no fractions of one. It
-/// counts from that answer, of which the status does not tell. (A deletion that nobody answered may be carried out later still.)
-const MADE_WITHIN: Duration = Duration::from_secs(32);
-
-/// What one tier's status says.
-#[derive(Debug, Default)]
-struct Told {
-    releases: Vec<(Direction, u64)>,
-    /// For how long that still counts.
-    left: Duration,
-    confirmed: Option<Rest>,
-}
-
-/// What no controller can have counted.
-#[derive(Debug)]
-struct Unreadable {
-    why: String,
-    /// For how long that still counts. Its time is read where there is one: what a controller writes of a status that it cannot
-    /// read has the time of that, so that no restart makes it count for longer.
-    left: Duration,
-}
+use crate::policy::brake::{Inherited, Rest};
 
 impl ReleaseBrake {
     /// Reads what earlier processes let go and were told. From the API server and not from the cache, which may be behind
@@ -172,71 +145,12 @@ impl ReleaseBrake {
     }
 }
 
-/// For how long the status told of releases that count for so long yet.
-pub(super) fn told_for(left: Duration) -> Duration {
-    (WINDOW + MADE_WITHIN).saturating_sub(left)
-}
-
 fn uid_of(tier: &DynamicObject) -> Arc<str> {
     tier.uid().unwrap_or_default().into()
 }
 
 fn annotation_of(tier: &DynamicObject) -> Option<&str> {
     tier.annotations().get(CONFIRM_ANNOTATION).map(String::as_str)
-}
-
-/// # Errors
-/// Why it cannot be what a controller counted.
-fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable> {
-    if releases.is_null() {
-        return Ok(Told::default());
-    }
-    let releases = RecentReleases::deserialize(releases).map_err(|error| Unreadable {
-        why: error.to_string(),
-        left: WINDOW,
-    })?;
-    // A clock that was ahead makes it count for longer, but for no longer than from now on.
-    let age = Duration::try_from(now.duration_since(releases.latest_time.0)).unwrap_or_default();
-    let left = (WINDOW + MADE_WITHIN).saturating_sub(age).min(WINDOW);
-    let unreadable = |why| Unreadable { why, left };
-    let confirmed = releases.confirmed.map(rest).transpose().map_err(unreadable)?;
-    if left.is_zero() {
-        return Ok(Told {
-            confirmed,
-            ..Told::default()
-        });
-    }
-    let count = |direction: Direction, namespaces: i64| {
-        let possible = (0..=NAMESPACES_AT_MOST).contains(&namespaces);
-        let expected = format!("expected 0 to {NAMESPACES_AT_MOST} namespaces, found {namespaces}");
-        let namespaces = u64::try_from(namespaces).ok().filter(|_| possible);
-        namespaces
-            .map(|namespaces| (direction, namespaces))
-            .ok_or_else(|| unreadable(expected))
-    };
-    Ok(Told {
-        releases: vec![
-            count(Direction::Ingress, releases.ingress)?,
-            count(Direction::Egress, releases.egress)?,
-        ],
-        left,
-        confirmed,
-    })
-}
-
-fn rest(confirmed: ConfirmedReleases) -> Result<Rest, String> {
-    let (fingerprints, left_over) = confirmed.remaining.0.as_chunks::<{ size_of::<Fingerprint>() }>();
-    if !left_over.is_empty() {
-        return Err(format!(
-            "expected confirmed.remaining to be {} bytes for each release, found {} bytes",
-            size_of::<Fingerprint>(),
-            confirmed.remaining.0.len()
-        ));
-    }
-    Ok(Rest {
-        digest: confirmed.digest.into(),
-        fingerprints: fingerprints.iter().copied().collect(),
-    })
 }
 
 #[cfg(test)]

@@ -6,20 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
-use super::earlier::told_for;
-use crate::api::{ConfirmedReleases, Direction, RecentReleases};
+use super::told::releases_of;
 use crate::controller::patience::Patience;
 use crate::controller::queue::back_off;
 use crate::controller::tier_writer::{Landed, TierWriter};
-use crate::policy::brake::{Brake, Grant, Rest};
+use crate::policy::brake::{Brake, Grant};
 use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
 
@@ -294,36 +290,6 @@ fn refuse_conflict(landed: Landed, tier: &TierIdentity) -> Result<Landed, Failur
             retry_after: None,
         }),
         Landed::Yes | Landed::Gone => Ok(landed),
-    }
-}
-
-pub(super) fn releases_of(brake: &Brake, tier_uid: &str, now: Duration) -> Value {
-    let counts = brake.recent_of(tier_uid);
-    let count = |direction| {
-        let count = counts.get(&direction).copied().unwrap_or_default();
-        i64::try_from(count).unwrap_or(i64::MAX)
-    };
-    // What is not known counts from when it was, however often that is written.
-    let left = brake.unreadable_until(tier_uid).map(|until| until.saturating_sub(now));
-    let age = left.map_or(Duration::ZERO, told_for);
-    let latest = Timestamp::now().saturating_sub(SignedDuration::try_from(age).unwrap_or_default());
-    let releases = RecentReleases {
-        ingress: count(Direction::Ingress),
-        egress: count(Direction::Egress),
-        latest_time: Time(latest.unwrap_or_default()),
-        confirmed: None,
-    };
-    let mut releases = json!(releases);
-    // Named also where there is none: a merge patch keeps what it does not name.
-    releases["confirmed"] = json!(brake.rest_of(tier_uid).map(confirmed_releases));
-    releases
-}
-
-fn confirmed_releases(rest: Rest) -> ConfirmedReleases {
-    let fingerprints: Vec<_> = rest.fingerprints.into_iter().collect();
-    ConfirmedReleases {
-        digest: rest.digest.to_string(),
-        remaining: ByteString(fingerprints.concat()),
     }
 }
 

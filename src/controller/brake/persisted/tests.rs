@@ -9,6 +9,7 @@ use tower::service_fn;
 
 use super::super::Going;
 use super::*;
+use crate::api::Direction;
 use crate::controller::cache::Cache;
 use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release, WINDOW};
 use crate::policy::{Exemptions, Plan};
