@@ -8,7 +8,8 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::plan::{Armed, Plan};
+use super::disturbance::Armed;
+use super::plan::Plan;
 use super::stage::{NAMESPACES, Stage};
 use super::workload::Workload;
 use crate::harness::{AuditEvent, Identity, Observer};
