@@ -52,7 +52,9 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Brake {
     limit: MaxUnprotected,
-    recent: BTreeMap<(String, Direction), Recent>,
+    /// By whom one direction of one namespace was let go, the last one last, which may be about to only. They count once, and
+    /// the status of each tells of it: what one is about to do takes nothing from what another did. Never empty.
+    recent: BTreeMap<(String, Direction), Vec<Recent>>,
     /// Releases that were granted and wait with their places.
     waiting: BTreeMap<(String, Direction), Grant>,
     /// What earlier processes let go, as far as it is known.
@@ -143,9 +145,12 @@ impl Brake {
         if now < self.over_at {
             return;
         }
-        self.recent.retain(|_, recent| now < recent.over_at());
+        self.recent.retain(|_, of_one| {
+            of_one.retain(|recent| now < recent.over_at());
+            !of_one.is_empty()
+        });
         self.inherited.retain(|inherited| now < inherited.until);
-        let recent = self.recent.values().map(Recent::over_at);
+        let recent = self.recent.values().flatten().map(Recent::over_at);
         let inherited = self.inherited.iter().map(|inherited| inherited.until);
         self.over_at = recent.chain(inherited).min().unwrap_or(Duration::MAX);
     }

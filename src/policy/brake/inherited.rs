@@ -40,8 +40,10 @@ impl Brake {
     /// process has to inherit.
     pub fn recent_of(&self, tier: &str) -> BTreeMap<Direction, u64> {
         let mut counts = BTreeMap::new();
-        for ((_, direction), _) in self.recent.iter().filter(|(_, recent)| *recent.tier_uid == *tier) {
-            *counts.entry(*direction).or_default() += 1;
+        for ((_, direction), of_one) in &self.recent {
+            if of_one.iter().any(|recent| *recent.tier_uid == *tier) {
+                *counts.entry(*direction).or_default() += 1;
+            }
         }
         for inherited in self.inherited.iter().filter(|inherited| *inherited.tier_uid == *tier) {
             let count = counts.entry(inherited.direction).or_default();
@@ -61,14 +63,14 @@ impl Brake {
 
     /// The tiers that releases of late are reported on, by uid.
     pub fn tiers_of_late(&self) -> BTreeSet<Arc<str>> {
-        let recent = self.recent.values().map(|recent| &recent.tier_uid);
+        let recent = self.recent.values().flatten().map(|recent| &recent.tier_uid);
         let inherited = self.inherited.iter().map(|inherited| &inherited.tier_uid);
         recent.chain(inherited).map(Arc::clone).collect()
     }
 
     /// What is reported on a tier that is gone is reported on another from now on, which can tell a later process.
     pub fn hand_on(&mut self, gone: &str, heir: &Arc<str>) {
-        let recent = self.recent.values_mut().map(|recent| &mut recent.tier_uid);
+        let recent = self.recent.values_mut().flatten().map(|recent| &mut recent.tier_uid);
         let inherited = self.inherited.iter_mut().map(|inherited| &mut inherited.tier_uid);
         for tier_uid in recent.chain(inherited).filter(|tier_uid| ***tier_uid == *gone) {
             *tier_uid = Arc::clone(heir);

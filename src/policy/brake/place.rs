@@ -13,7 +13,6 @@ pub struct Grant {
     pub release: Release,
     /// Since when it counts; one that was confirmed does not.
     at: Option<Duration>,
-    before: Option<Recent>,
 }
 
 /// A release that counts.
@@ -37,31 +36,32 @@ impl Brake {
 
     /// A release that was granted was not made, nor tried.
     pub fn withdraw(&mut self, grant: Grant) {
-        if grant.at.is_none() {
-            return;
-        }
-        match grant.before {
-            Some(before) => {
-                self.over_at = self.over_at.min(before.over_at());
-                _ = self.recent.insert(grant.release.key(), before);
+        let key = grant.release.key();
+        if let Some(of_one) = self.recent.get_mut(&key)
+            && grant.at.is_some()
+        {
+            of_one.pop();
+            if of_one.is_empty() {
+                self.recent.remove(&key);
             }
-            None => _ = self.recent.remove(&grant.release.key()),
         }
     }
 
     /// The release is made now: it counts from now on, however long it has had its place.
     pub fn goes(&mut self, grant: &Grant, now: Duration) {
-        if grant.at.is_some()
-            && let Some(recent) = self.recent.get_mut(&grant.release.key())
+        if let Some(of_one) = self.recent.get_mut(&grant.release.key())
+            && grant.at.is_some()
+            && let Some(last) = of_one.pop()
         {
-            recent.at = now;
+            of_one.retain(|earlier| earlier.tier_uid != last.tier_uid);
+            of_one.push(Recent { at: now, ..last });
         }
     }
 
     /// The tier whose status has to tell of a place, by uid.
     pub fn told_by(&self, grant: &Grant) -> Option<&Arc<str>> {
-        let recent = self.recent.get(&grant.release.key())?;
-        Some(&recent.tier_uid)
+        let last = self.recent.get(&grant.release.key())?.last()?;
+        Some(&last.tier_uid)
     }
 
     pub(super) fn take_place(&mut self, release: &Release, now: Duration) -> Grant {
@@ -70,8 +70,8 @@ impl Brake {
             tier_uid: Arc::clone(&release.tier_uid),
         };
         self.over_at = self.over_at.min(recent.over_at());
+        self.recent.entry(release.key()).or_default().push(recent);
         Grant {
-            before: self.recent.insert(release.key(), recent),
             release: release.clone(),
             at: Some(now),
         }
@@ -111,7 +111,6 @@ impl Grant {
         Self {
             release: release.clone(),
             at: None,
-            before: None,
         }
     }
 

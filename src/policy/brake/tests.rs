@@ -1,8 +1,7 @@
+mod histories;
 mod places;
 mod restarts;
 mod taken_back;
-
-use proptest::prelude::*;
 
 use super::*;
 
@@ -251,74 +250,5 @@ fn limits_are_written_as_numbers_or_percentages() {
     }
     for text in ["", "%", "101%", "-1", "ten", "1.5%"] {
         assert!(text.parse::<MaxUnprotected>().unwrap_err().contains("found"), "{text}");
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Wait(u64),
-    /// This namespace loses its tier, or has it back.
-    Toggle(usize),
-    /// All of them lose it.
-    Everything,
-    Ask(usize),
-    Confirm,
-    /// The process ends, and another goes on.
-    Restart,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        1 => (1..400_u64).prop_map(Step::Wait),
-        4 => (0..40_usize).prop_map(Step::Toggle),
-        1 => Just(Step::Everything),
-        8 => (0..40_usize).prop_map(Step::Ask),
-        1 => Just(Step::Confirm),
-        1 => Just(Step::Restart),
-    ];
-    prop::collection::vec(step, 1..200)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn within_no_window_more_than_the_limit_is_opened_unconfirmed(steps in steps(), limit in 0..9_u64) {
-        let mut brake = Brake::new(MaxUnprotected::Namespaces(limit));
-        let (mut wanted, mut confirmed) = (BTreeSet::new(), BTreeSet::new());
-        let (mut now, mut opened) = (seconds(0), Vec::new());
-        let mut confirmations = BTreeMap::new();
-        for step in steps {
-            let mut census = census(40 - wanted.len() as u64, wanted.clone());
-            census.confirmations = confirmations.clone();
-            brake.held(&census, now);
-            match step {
-                Step::Wait(more) => now += seconds(more),
-                Step::Toggle(number) => if wanted.remove(&number) {
-                    confirmed.retain(|release: &Release| release.namespace != format!("n{number:03}"));
-                } else {
-                    wanted.insert(number);
-                },
-                Step::Everything => wanted.extend(0..40),
-                Step::Restart => brake = after_a_restart(&brake, MaxUnprotected::Namespaces(limit), now),
-                Step::Confirm => if let Some(held) = brake.held(&census, now).remove("t") {
-                    confirmed.extend(held.releases);
-                    confirmations.insert("t".into(), held.digest.as_str().into());
-                },
-                Step::Ask(number) => for grant in brake.admit(&census, &format!("n{number:03}"), now) {
-                    prop_assert!(census.wants(&grant.release));
-                    if !confirmed.contains(&grant.release) {
-                        opened.push((now, grant.release.key()));
-                    }
-                    confirmed.remove(&grant.release);
-                    wanted.remove(&number);
-                },
-            }
-            for direction in Direction::ALL {
-                let of_late = opened.iter().filter(|(at, (_, opened))| *opened == direction && now < *at + WINDOW);
-                let of_late: BTreeSet<_> = of_late.map(|(_, key)| key).collect();
-                prop_assert!(of_late.len() as u64 <= limit, "{of_late:?}");
-            }
-        }
     }
 }

@@ -52,3 +52,35 @@ fn a_place_that_waits_for_too_long_or_for_nothing_is_given_back() {
     brake.held(&census(9, []), seconds(64));
     assert_eq!(brake.admit(&census(9, [2]), "n002", seconds(65)), []);
 }
+
+// The first tier's status told of one less as soon as the other was about to, and a process that started then counted none.
+#[test]
+fn what_two_tiers_released_is_told_by_both_and_counts_once() {
+    let mut brake = Brake::new(MaxUnprotected::Namespaces(2));
+    let both = BTreeMap::from(Direction::ALL.map(|direction| (direction, 1)));
+    for grant in brake.admit(&census(9, [0]), "n000", seconds(0)) {
+        brake.goes(&grant, seconds(0));
+    }
+    let mut wanted = census(9, []);
+    want(&mut wanted, Direction::ALL.map(|direction| release(0, direction, "u")));
+    let grants = brake.admit(&wanted, "n000", seconds(1));
+    assert_eq!(
+        [brake.recent_of("t"), brake.recent_of("u")],
+        [both.clone(), both.clone()]
+    );
+    for grant in &grants {
+        assert_eq!(brake.told_by(grant).map(|tier| &**tier), Some("u"));
+        brake.goes(grant, seconds(300));
+    }
+    assert_eq!(
+        [brake.recent_of("t"), brake.recent_of("u")],
+        [both.clone(), both.clone()]
+    );
+    // One more may go, and no third.
+    assert_eq!(brake.admit(&census(9, [1]), "n001", seconds(301)).len(), 2);
+    assert_eq!(brake.admit(&census(9, [2]), "n002", seconds(301)), []);
+    // Each is over when it is.
+    brake.held(&census(9, []), seconds(600));
+    assert_eq!(brake.recent_of("u"), both);
+    assert_eq!(brake.recent_of("t").get(&Direction::Egress), Some(&1));
+}
