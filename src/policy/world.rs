@@ -83,9 +83,9 @@ impl World {
 
     /// The departing tier that a policy was written for, where nobody governs `namespace`.
     ///
-    /// The garbage collector strips the reference to a tier that is deleted with another cascade than background. Then it
-    /// counts as that tier's if the tier selects the namespace: had it been of an earlier tier of the name, this one would
-    /// have taken it over.
+    /// The garbage collector strips the reference to a tier that is deleted with another cascade than background, in the
+    /// foreground of some policies only. A stripped one counts as that tier's if the tier selects the namespace: had it been
+    /// of an earlier tier of the name, this one would have taken it over.
     pub fn departing_owner(&self, namespace: &Namespace, marks: &Marks) -> Option<&Arc<TierIdentity>> {
         let owner = self.departing.iter().find(|tier| {
             let identity = tier.identity();

@@ -65,7 +65,7 @@ fn what_a_departing_tier_leaves_is_removed_only_if_it_takes_it_along() {
     assert_eq!(left(vec![terminating("x", unreadable)], |_| {}), []);
 }
 
-// The garbage collector strips the reference to a tier that is deleted in the foreground at once.
+// The garbage collector may strip the reference to a tier that is deleted in the foreground before anybody looks.
 #[test]
 fn what_was_stripped_of_a_departing_tier_goes_where_that_tier_selected() {
     let x = world([terminating("x", json!({"deletionPolicy": "Remove"}))], known_facts());
