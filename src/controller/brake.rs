@@ -165,18 +165,18 @@ impl ReleaseBrake {
     /// Those releases are made, as far as they were committed. All of them count from now on, since nobody knows when in
     /// between the API server made them.
     pub(super) fn made(&self, going: &Going, plan: &Plan, committed: &BTreeSet<PolicyName>) {
-        {
-            let (mut state, now) = (self.state(), self.began.elapsed());
-            going.0.iter().for_each(|grant| state.brake.goes(grant, now));
+        if going.0.is_empty() {
+            return;
         }
+        let (mut state, now) = (self.state(), self.began.elapsed());
+        let State { brake, judged } = &mut *state;
+        going.0.iter().for_each(|grant| brake.goes(grant, now));
         let made = plan.removals.iter().filter(|removal| committed.contains(&removal.name));
         let made: BTreeSet<_> = made.map(|removal| &removal.uid).collect();
         let is_made = |grant: &&Grant| made.contains(&grant.release.policy_uid);
         let Some(Grant { release, .. }) = going.0.iter().find(is_made) else {
             return;
         };
-        let mut state = self.state();
-        let State { brake, judged } = &mut *state;
         let wanted = judged.census.wanted_in(&release.namespace);
         let left: Vec<_> = wanted
             .filter(|release| !made.contains(&release.policy_uid))

@@ -22,7 +22,7 @@ const MAX_NAMESPACE_BYTES: usize = 512 << 10;
 const MOST_POLICIES: usize = 2_000;
 
 /// Stands for those beyond [`MOST_POLICIES`] once the others are gone. A name that an Event can have.
-const WITHOUT_A_NAME: &str = "beyond-the-first-2000";
+const WITHOUT_A_NAME: &str = "beyond-those-counted";
 
 /// A new one in each process. Under a key that all know, a tenant could search for two names of one hash: when one of them
 /// is deleted, the other would be forgotten with it, and what it opens would be told to nobody.

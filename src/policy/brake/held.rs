@@ -29,7 +29,7 @@ impl Held {
         let why = match &self.unreadable {
             None => format!("and at most {} may within {minutes} minutes", self.limit),
             Some(tier) => format!(
-                "and status.releases of IsolationTier {tier} does not tell how many did of late, so none may for {minutes} minutes"
+                "and status.releases of IsolationTier {tier} does not tell how many did of late, so none may for up to {minutes} minutes"
             ),
         };
         format!(

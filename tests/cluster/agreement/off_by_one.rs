@@ -1,12 +1,14 @@
 //! The test of the test: once all numbers agree, each of them is changed in turn, and each time that is found.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::drive::Round;
+use super::released::wrong_releases;
 use super::{Life, report};
-use crate::harness::Metrics;
+use crate::harness::{AuditEvent, Metrics};
 
 /// What off by one may still be within its bounds, which [`super::bounded`] gives: a part of the series. That one of them is
 /// left out, or that one of a tier that is gone stands there, has to be found all the same.
@@ -59,7 +61,8 @@ impl Life {
         assert_eq!(believed, BTreeSet::new(), "lies of cofferdam status that were believed");
 
         let of_statuses = self.lies_of_statuses_are_found();
-        let lies = of_metrics.len() + of_the_report.len() + of_statuses;
+        let of_releases = self.lies_of_releases_are_found(&events);
+        let lies = of_metrics.len() + of_the_report.len() + of_statuses + of_releases;
         println!("{lies} lies, each of them found");
     }
 
@@ -77,6 +80,24 @@ impl Life {
             }
         }
         self.seen.tiers = seen;
+        lies
+    }
+
+    /// What is within bounds is no lie: more than were ever made, and fewer than none. Returns how many there are.
+    fn lies_of_releases_are_found(&mut self, events: &[Arc<AuditEvent>]) -> usize {
+        let mut lies = 0;
+        for index in 0..self.seen.tiers.len() {
+            for field in ["ingress", "egress"] {
+                for lie in [json!(events.len() + 1), json!(-1), json!("1")] {
+                    let before = self.seen.tiers[index].clone();
+                    self.seen.tiers[index]["status"]["releases"][field] = lie;
+                    let wrong = wrong_releases(&self.seen, events);
+                    assert_eq!(wrong.len(), 1, "a lie that was believed: releases.{field} of a tier");
+                    self.seen.tiers[index] = before;
+                    lies += 1;
+                }
+            }
+        }
         lies
     }
 }

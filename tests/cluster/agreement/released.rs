@@ -32,7 +32,8 @@ pub fn wrong_releases(seen: &Seen, events: &[Arc<AuditEvent>]) -> Vec<String> {
     let mut wrong = Vec::new();
     for tier in &seen.tiers {
         for (direction, field) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
-            let found = tier["status"]["releases"][field].as_u64().unwrap_or_default() as usize;
+            let found = &tier["status"]["releases"][field];
+            let counts = found.as_u64().or_else(|| found.is_null().then_some(0));
             let right = possible(
                 tier,
                 seen,
@@ -40,7 +41,7 @@ pub fn wrong_releases(seen: &Seen, events: &[Arc<AuditEvent>]) -> Vec<String> {
                     .iter()
                     .filter(|deleted| deleted.base == baseline_name(direction)),
             );
-            if !right.contains(&found) {
+            if counts.is_none_or(|counts| !right.contains(&(counts as usize))) {
                 wrong.push(format!(
                     "releases.{field} of tier {} is {found}, the audit log says {right:?}",
                     name(tier)

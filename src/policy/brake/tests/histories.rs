@@ -18,6 +18,8 @@ enum Step {
     Ask(usize),
     /// It asks, and waits for the status.
     PutOff(usize),
+    /// It asks, and the consistent read wants it no more.
+    Withdraw(usize),
     Confirm(&'static str),
     /// The process ends, and another goes on with what the statuses tell.
     Restart,
@@ -31,6 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Everything),
         8 => (0..NAMESPACES).prop_map(Step::Ask),
         2 => (0..NAMESPACES).prop_map(Step::PutOff),
+        1 => (0..NAMESPACES).prop_map(Step::Withdraw),
         1 => tier().prop_map(Step::Confirm),
         1 => Just(Step::Restart),
     ];
@@ -101,9 +104,12 @@ impl History {
             }),
             Step::Ask(number) => self.asks(number, &census),
             Step::PutOff(number) => {
-                for grant in self.brake.admit(&census, &format!("n{number:03}"), self.now) {
-                    self.brake.put_off(grant);
-                }
+                let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
+                grants.into_iter().for_each(|grant| self.brake.put_off(grant));
+            }
+            Step::Withdraw(number) => {
+                let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
+                grants.into_iter().for_each(|grant| self.brake.withdraw(grant));
             }
             Step::Confirm(tier) => {
                 if let Some(held) = self.brake.held(&census, self.now).remove(tier) {
