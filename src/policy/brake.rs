@@ -64,7 +64,7 @@ pub struct Brake {
     legacies: BTreeMap<Arc<str>, Rest>,
     spent: Spent,
     /// Before this nothing of what was let go is over.
-    over_at: Duration,
+    next_expiry: Duration,
 }
 
 impl Brake {
@@ -78,20 +78,20 @@ impl Brake {
             confirmed: BTreeMap::new(),
             legacies: BTreeMap::new(),
             spent: Spent::default(),
-            over_at: Duration::ZERO,
+            next_expiry: Duration::ZERO,
         }
     }
 
     /// Which releases of `namespace` may go, among all that are wanted. Those count from now on; what was put off has counted
     /// all the while.
     pub fn admit(&mut self, census: &Census, namespace: &str, now: Duration) -> Vec<Grant> {
-        self.forget_what_is_over(now);
+        self.forget_expired(now);
         self.narrow(census, namespace);
         let mut grants = Vec::new();
         for release in census.wanted_in(namespace) {
             let kept = self.kept_place(release, now);
             let confirmed = self.is_confirmed(release);
-            if !confirmed && !self.is_over(census, release.direction) {
+            if !confirmed && !self.exceeds_limit(census, release.direction) {
                 grants.push(kept.unwrap_or_else(|| self.take_place(release, now)));
                 continue;
             }
@@ -108,7 +108,7 @@ impl Brake {
     /// Reads what was confirmed, and tells what waits, by the uid of the tier. What is confirmed before this was asked is not
     /// known to [`Self::admit`].
     pub fn held(&mut self, census: &Census, now: Duration) -> BTreeMap<Arc<str>, Held> {
-        self.forget_what_is_over(now);
+        self.forget_expired(now);
         self.give_back_unwanted(census);
         self.read_confirmations(census);
         let tiers: BTreeSet<_> = census.wanted().map(|release| &release.tier_uid).collect();
@@ -134,25 +134,25 @@ impl Brake {
         for confirmed in self.confirmed.values_mut() {
             let of_it = confirmed.releases.range(Release::first_of(namespace)..);
             let of_it = of_it.take_while(|release| release.namespace == namespace);
-            let over: Vec<_> = of_it.filter(|release| !census.wants(release)).cloned().collect();
-            for release in over {
+            let unwanted: Vec<_> = of_it.filter(|release| !census.wants(release)).cloned().collect();
+            for release in unwanted {
                 confirmed.releases.remove(&release);
             }
         }
     }
 
-    fn forget_what_is_over(&mut self, now: Duration) {
-        if now < self.over_at {
+    fn forget_expired(&mut self, now: Duration) {
+        if now < self.next_expiry {
             return;
         }
         self.recent.retain(|_, of_one| {
-            of_one.retain(|recent| now < recent.over_at());
+            of_one.retain(|recent| now < recent.expires_at());
             !of_one.is_empty()
         });
         self.inherited.retain(|inherited| now < inherited.until);
-        let recent = self.recent.values().flatten().map(Recent::over_at);
+        let recent = self.recent.values().flatten().map(Recent::expires_at);
         let inherited = self.inherited.iter().map(|inherited| inherited.until);
-        self.over_at = recent.chain(inherited).min().unwrap_or(Duration::MAX);
+        self.next_expiry = recent.chain(inherited).min().unwrap_or(Duration::MAX);
     }
 
     /// A digest confirms the list that it was made of. What of that list is not wanted any more is not confirmed for a
@@ -177,9 +177,9 @@ impl Brake {
                 read.insert(Arc::clone(tier), Confirmed { digest, releases });
             }
         }
-        for (tier, over) in std::mem::replace(&mut self.confirmed, read) {
+        for (tier, ended) in std::mem::replace(&mut self.confirmed, read) {
             if !self.confirmed.contains_key(&tier) {
-                self.remember_spent(&tier, &over.digest);
+                self.remember_spent(&tier, &ended.digest);
             }
         }
     }
@@ -191,10 +191,10 @@ impl Brake {
     }
 
     fn held_of(&self, census: &Census, tier: &str) -> BTreeSet<Release> {
-        let over = Direction::ALL.map(|direction| self.is_over(census, direction).then_some(direction));
+        let exceeded = Direction::ALL.map(|direction| self.exceeds_limit(census, direction).then_some(direction));
         let wanted = census.wanted().filter(|release| *release.tier_uid == *tier);
         wanted
-            .filter(|release| over.contains(&Some(release.direction)) && !self.is_confirmed(release))
+            .filter(|release| exceeded.contains(&Some(release.direction)) && !self.is_confirmed(release))
             .cloned()
             .collect()
     }
@@ -204,7 +204,7 @@ impl Brake {
         confirmed.is_some_and(|confirmed| confirmed.releases.contains(release))
     }
 
-    fn is_over(&self, census: &Census, direction: Direction) -> bool {
+    fn exceeds_limit(&self, census: &Census, direction: Direction) -> bool {
         // Where that alone is too much, as after a mistake, each of thousands that wait is told so without a walk through
         // what went: one more adds at most one to the limit.
         let confirmed = self.confirmed.values().map(|confirmed| confirmed.releases.len() as u64);

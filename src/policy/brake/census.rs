@@ -40,10 +40,7 @@ impl Census {
 
     /// Says how a namespace stands, in place of what was said of it before.
     pub fn set(&mut self, namespace: &str, wanted: impl IntoIterator<Item = Release>, stays_isolated: Vec<Direction>) {
-        self.forget_wanted(namespace);
-        for release in wanted {
-            self.wanted.entry(release.direction).or_default().insert(release);
-        }
+        self.set_wanted(namespace, wanted);
         for direction in &stays_isolated {
             *self.protected.entry(*direction).or_default() += 1;
         }

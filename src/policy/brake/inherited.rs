@@ -27,7 +27,7 @@ impl Brake {
     /// What earlier processes let go counts as if this one had.
     pub fn inherit(&mut self, inherited: impl IntoIterator<Item = Inherited>) {
         self.inherited.extend(inherited);
-        self.over_at = Duration::ZERO;
+        self.next_expiry = Duration::ZERO;
     }
 
     /// What was confirmed to earlier processes, by the uid of the tier, is confirmed to this one as soon as a census shows

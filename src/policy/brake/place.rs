@@ -69,7 +69,7 @@ impl Brake {
             at: now,
             tier_uid: Arc::clone(&release.tier_uid),
         };
-        self.over_at = self.over_at.min(recent.over_at());
+        self.next_expiry = self.next_expiry.min(recent.expires_at());
         self.recent.entry(release.key()).or_default().push(recent);
         Grant {
             release: release.clone(),
@@ -91,17 +91,17 @@ impl Brake {
     /// What is not wanted any more waits for nothing.
     pub(super) fn give_back_unwanted(&mut self, census: &Census) {
         let waiting = std::mem::take(&mut self.waiting);
-        let (wanted, over): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        let (wanted, unwanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
             waiting.into_iter().partition(|(_, grant)| census.wants(&grant.release));
         self.waiting = wanted;
-        for grant in over.into_values() {
+        for grant in unwanted.into_values() {
             self.withdraw(grant);
         }
     }
 }
 
 impl Recent {
-    pub(super) fn over_at(&self) -> Duration {
+    pub(super) fn expires_at(&self) -> Duration {
         self.at.saturating_add(WINDOW)
     }
 }
