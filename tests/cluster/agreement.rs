@@ -2,8 +2,7 @@
 //! the API and its audit log, again and again through a random life of a cluster.
 
 mod bounded;
-mod count;
-mod counted;
+mod counters;
 mod drive;
 mod exported;
 mod held;
@@ -12,9 +11,10 @@ mod looks;
 mod off_by_one;
 mod released;
 mod reported;
+mod seen;
+mod statuses;
 mod stuck;
 mod tenant;
-mod told;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -24,13 +24,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cofferdam::api::Direction;
 use serde_json::Value;
 
-use self::count::{Seen, name};
-use self::counted::{Counters, Moment, unix_now};
+use self::counters::{Counters, Moment, unix_now};
 use self::drive::{Drive, Round};
 use self::exported::wrong_metrics;
 use self::released::wrong_releases;
 use self::reported::wrong_report;
-use self::told::{Troubles, wrong_statuses};
+use self::seen::{Seen, name};
+use self::statuses::{Troubles, wrong_statuses};
 use crate::harness::controller::binary;
 use crate::harness::observer::baseline_name;
 use crate::harness::{

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::counted::{Moment, unix_now};
+use super::counters::{Moment, unix_now};
 use super::log::{is_ours, is_policy_write};
 use super::looks::{Circumstances, looks, retries};
 use crate::harness::observer::is_reserved_name;

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, PropagationPolicy};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::count::{Rule, Seen, name, team_of, team_of_tier};
+use super::seen::{Rule, Seen, name, team_of, team_of_tier};
 use super::tenant::Tenant;
 use crate::harness::scenario_namespaces::create_namespace;
 use crate::harness::scenario_tiers::{apply_tier, delete_tier, set_labels};

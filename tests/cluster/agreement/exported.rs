@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::bounded::out_of_bounds;
-use super::count::{Rule, Seen, isolates, name};
-use super::counted::{Moment, expect_counters, expect_requests};
-use super::told::{Troubles, counts_of, governed_by, namespaces_by_state};
+use super::counters::{Moment, expect_counters, expect_requests};
+use super::seen::{Rule, Seen, isolates, name};
+use super::statuses::{Troubles, counts_of, governed_by, namespaces_by_state};
 
 pub const KINDS: [&str; 4] = ["missing", "modified", "disowned", "surplus"];
 /// The caches of the controller.

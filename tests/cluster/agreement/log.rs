@@ -6,8 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::count::{Rule, Seen, name};
 use super::drive::Round;
+use super::seen::{Rule, Seen, name};
 use crate::harness::{AuditEvent, Identity};
 
 /// So many heals within [`REMEMBERED`] are no fight yet.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::count::{Seen, name, owner, team_of, team_of_tier, uid};
-use super::counted::is_refused;
+use super::counters::is_refused;
 use super::log::{is_ours, is_policy_write, seconds};
+use super::seen::{Seen, name, owner, team_of, team_of_tier, uid};
 use crate::harness::AuditEvent;
 use crate::harness::observer::is_reserved_name;
 

@@ -75,7 +75,7 @@ impl Life {
                 lies += 1;
                 self.seen.tiers.clone_from(&seen);
                 self.seen.tiers[index]["status"] = status;
-                let wrong = super::told::wrong_statuses(&self.seen, &no_troubles());
+                let wrong = super::statuses::wrong_statuses(&self.seen, &no_troubles());
                 assert!(!wrong.is_empty(), "a lie that was believed: {what} of a tier");
             }
         }
@@ -126,8 +126,8 @@ fn lies_of_metrics(page: &str) -> Vec<(String, String)> {
     lies
 }
 
-fn no_troubles() -> super::told::Troubles<'static> {
-    super::told::Troubles {
+fn no_troubles() -> super::statuses::Troubles<'static> {
+    super::statuses::Troubles {
         contested: std::collections::BTreeMap::new(),
         standing: &[],
     }

@@ -10,7 +10,7 @@ use cofferdam::api::names::CONFIRM_ANNOTATION;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::count::{Seen, name, owner, uid};
+use super::seen::{Seen, name, owner, uid};
 use crate::harness::observer::baseline_name;
 use crate::harness::{AuditEvent, Identity};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::count::{Rule, Seen, isolates, name};
-use super::told::{Troubles, namespaces_by_state, problems_of, state_of};
+use super::seen::{Rule, Seen, isolates, name};
+use super::statuses::{Troubles, namespaces_by_state, problems_of, state_of};
 
 /// Everything that `cofferdam status -o json` says and that is not as it was counted.
 pub fn wrong_report(report: &Value, seen: &Seen, troubles: &Troubles<'_>) -> Vec<String> {

@@ -4,7 +4,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 
-use super::counted::unix_now;
+use super::counters::unix_now;
 use super::drive::{Drifted, Round};
 use super::tenant::{ENOUGH_FOR_A_FIGHT, Tenant, disown, open, open_policy};
 use super::{Life, PATIENCE};

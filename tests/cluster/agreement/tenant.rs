@@ -9,8 +9,8 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::count::Seen;
 use super::drive::Random;
+use super::seen::Seen;
 use crate::harness::eventually;
 
 /// A policy is contested from the sixth heal within a minute on.

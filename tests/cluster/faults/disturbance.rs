@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::stage::Stage;
 use crate::harness::fault_proxy::{Answer, EventFault, EventRule, Events, Fault, Moment, Nth, RequestRule, Requests};
 
-pub const POLICIES: &str = "networkpolicies";
-pub const TIERS: &str = "isolationtiers";
-pub const NAMESPACES: &str = "namespaces";
+pub const POLICY_RESOURCE: &str = "networkpolicies";
+pub const TIER_RESOURCE: &str = "isolationtiers";
+pub const NAMESPACE_RESOURCE: &str = "namespaces";
 
 /// A fault at one position of a workload.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl Mishap {
 impl Disturbance {
     /// Prepares the stage, which has settled before the workload's change.
     pub async fn arm(self, stage: &mut Stage) -> Armed {
-        let writes = || Requests::writes().of(POLICIES);
+        let writes = || Requests::writes().of(POLICY_RESOURCE);
         let on_requests = |stage: &Stage, which, first, mishap: Mishap| {
             let (fault, times) = mishap.fault();
             Armed::Request(stage.proxy.on(which, Nth::from(first, times), fault))
@@ -91,14 +91,17 @@ impl Disturbance {
                 Armed::Request(stage.proxy.on(writes(), Nth::only(k), Fault::Crash(moment)))
             }
             Self::CrashAtStatus(moment) => {
-                let status = Requests::writes().of_subresource(TIERS, "status");
+                let status = Requests::writes().of_subresource(TIER_RESOURCE, "status");
                 Armed::Request(stage.proxy.on(status, Nth::only(1), Fault::Crash(moment)))
             }
             Self::Write(k, mishap) => on_requests(stage, writes(), k, mishap),
-            Self::Status(k, mishap) => {
-                on_requests(stage, Requests::writes().of_subresource(TIERS, "status"), k, mishap)
-            }
-            Self::Finalizers(mishap) => on_requests(stage, Requests::writes().of(TIERS), 1, mishap),
+            Self::Status(k, mishap) => on_requests(
+                stage,
+                Requests::writes().of_subresource(TIER_RESOURCE, "status"),
+                k,
+                mishap,
+            ),
+            Self::Finalizers(mishap) => on_requests(stage, Requests::writes().of(TIER_RESOURCE), 1, mishap),
             Self::Read(resource, Reading::BeforeRelease, mishap) => {
                 on_requests(stage, Requests::reads().of(resource), 1, mishap)
             }
@@ -150,8 +153,8 @@ impl Disturbance {
 // The first event of the change finds an expired version, and the list that follows knows nothing of the change.
 async fn stale_list(stage: &Stage, resource: &'static str) -> Armed {
     let path = match resource {
-        TIERS => "/apis/cofferdam.dev/v1alpha1/isolationtiers",
-        POLICIES => "/apis/networking.k8s.io/v1/networkpolicies",
+        TIER_RESOURCE => "/apis/cofferdam.dev/v1alpha1/isolationtiers",
+        POLICY_RESOURCE => "/apis/networking.k8s.io/v1/networkpolicies",
         _ => "/api/v1/namespaces",
     };
     let older = stage.proxy.list_now(path).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::disturbance::{Disturbance, Mishap, NAMESPACES, POLICIES, Reading, TIERS};
+use super::disturbance::{Disturbance, Mishap, NAMESPACE_RESOURCE, POLICY_RESOURCE, Reading, TIER_RESOURCE};
 use super::workload::Workload;
 use crate::harness::fault_proxy::{EventFault, Moment};
 
@@ -55,10 +55,10 @@ const ON_READS: [Mishap; 10] = [
 
 // Which watch tells of which workload.
 const SEEN_BY: [(&str, Workload); 5] = [
-    (TIERS, Workload::Edit),
-    (NAMESPACES, Workload::Relabel),
-    (NAMESPACES, Workload::NewNamespace),
-    (POLICIES, Workload::Drift),
+    (TIER_RESOURCE, Workload::Edit),
+    (NAMESPACE_RESOURCE, Workload::Relabel),
+    (NAMESPACE_RESOURCE, Workload::NewNamespace),
+    (POLICY_RESOURCE, Workload::Drift),
     ("endpointslices", Workload::Facts),
 ];
 
@@ -154,7 +154,12 @@ fn crashes_of_leaders() -> Vec<(Workload, Disturbance)> {
 // What ends by itself only after a minute, and what only a list beside the watch shows.
 fn silent_watches() -> Vec<(Workload, Disturbance)> {
     let silent = SEEN_BY.map(|(resource, workload)| (workload, Disturbance::Event(resource, 1, EventFault::Silence)));
-    let swallowed = (1..=4).map(|nth| (Workload::Drift, Disturbance::Event(POLICIES, nth, EventFault::Swallow)));
+    let swallowed = (1..=4).map(|nth| {
+        (
+            Workload::Drift,
+            Disturbance::Event(POLICY_RESOURCE, nth, EventFault::Swallow),
+        )
+    });
     silent.into_iter().chain(swallowed).collect()
 }
 
@@ -183,25 +188,25 @@ fn stalls() -> Vec<(Workload, Disturbance)> {
         write(Workload::Edit, 1, Moment::BeforeForwarding),
         write(Workload::Leave, 2, Moment::BeforeForwarding),
         write(Workload::TakeOver, 1, Moment::AfterCommit),
-        read(NAMESPACES, Moment::BeforeForwarding),
-        read(TIERS, Moment::BeforeForwarding),
-        read(TIERS, Moment::AfterCommit),
+        read(NAMESPACE_RESOURCE, Moment::BeforeForwarding),
+        read(TIER_RESOURCE, Moment::BeforeForwarding),
+        read(TIER_RESOURCE, Moment::AfterCommit),
         (
             Workload::Edit,
-            Disturbance::WatchStart(TIERS, Mishap::Stall(Moment::BeforeForwarding)),
+            Disturbance::WatchStart(TIER_RESOURCE, Mishap::Stall(Moment::BeforeForwarding)),
         ),
         (
             Workload::Drift,
-            Disturbance::WatchStart(POLICIES, Mishap::Stall(Moment::BeforeForwarding)),
+            Disturbance::WatchStart(POLICY_RESOURCE, Mishap::Stall(Moment::BeforeForwarding)),
         ),
     ]
 }
 
 fn read_faults(workload: Workload) -> Vec<(Workload, Disturbance)> {
-    let before = [NAMESPACES, TIERS].into_iter();
+    let before = [NAMESPACE_RESOURCE, TIER_RESOURCE].into_iter();
     let before =
         before.flat_map(|resource| ON_READS.map(|mishap| Disturbance::Read(resource, Reading::BeforeRelease, mishap)));
-    let at_start = [NAMESPACES, TIERS, POLICIES].into_iter();
+    let at_start = [NAMESPACE_RESOURCE, TIER_RESOURCE, POLICY_RESOURCE].into_iter();
     let at_start =
         at_start.flat_map(|resource| ON_READS.map(|mishap| Disturbance::Read(resource, Reading::AtStart, mishap)));
     // One workload says enough of a start.
@@ -247,9 +252,9 @@ fn stale_lists() -> Vec<(Workload, Disturbance)> {
         Workload::NewNamespace,
     ];
     let stale = |resource| move |workload| (workload, Disturbance::StaleList(resource));
-    let tiers = of_tiers.into_iter().map(stale(TIERS));
-    let namespaces = of_namespaces.into_iter().map(stale(NAMESPACES));
-    let policies = of_policies.into_iter().map(stale(POLICIES));
+    let tiers = of_tiers.into_iter().map(stale(TIER_RESOURCE));
+    let namespaces = of_namespaces.into_iter().map(stale(NAMESPACE_RESOURCE));
+    let policies = of_policies.into_iter().map(stale(POLICY_RESOURCE));
     tiers.chain(namespaces).chain(policies).collect()
 }
 

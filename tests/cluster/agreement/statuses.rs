@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::count::{Rule, Seen, enforces, isolates, name, precedence, without_effect};
-use super::counted::Standing;
+use super::counters::Standing;
+use super::seen::{Rule, Seen, enforces, isolates, name, precedence, without_effect};
 
 /// What is not as it should be, and is said to be so.
 pub struct Troubles<'seen> {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use cofferdam::policy::words::WRITE_FAILURES;
 
 use super::bounded::too_much_to_say;
-use super::count::{Rule, Seen, name};
 use super::drive::{Drifted, Round};
 use super::exported::{Expected, KINDS};
 use super::log::{Fights, Heal, heals, is_ours, is_policy_write, seconds};
 use super::looks::retries;
-use super::told::Troubles;
+use super::seen::{Rule, Seen, name};
+use super::statuses::Troubles;
 use crate::harness::{AuditEvent, Identity, Metrics};
 
 /// Since the controller started, until the present round.
