@@ -31,6 +31,7 @@ mod report;
 mod resource_version;
 mod talk_budget;
 mod tasks;
+mod tier_versions;
 mod tier_writer;
 mod visit;
 mod watches;

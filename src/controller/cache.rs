@@ -155,6 +155,17 @@ impl Cache {
         identities.find(|identity| *identity.uid == *uid).map(Arc::clone)
     }
 
+    /// The revision of the tier with that uid that the watch shows.
+    pub(super) fn version_of_tier(&self, uid: &str) -> Option<String> {
+        let state = self.state();
+        let known = state
+            .tiers
+            .values()
+            .find(|known| *known.parsed.identity().uid == *uid)?;
+        // Under none at all a write would land on any.
+        Some(known.resource_version.clone()).filter(|version| !version.is_empty())
+    }
+
     /// Every namespace.
     pub(super) fn namespaces(&self) -> Vec<Arc<Namespace>> {
         self.state()

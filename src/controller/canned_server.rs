@@ -25,6 +25,17 @@ pub struct Asked {
     pub body: Value,
 }
 
+impl Asked {
+    pub async fn of(request: Request<Body>) -> kube::Result<Self> {
+        let (head, body) = request.into_parts();
+        Ok(Self {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            body: serde_json::from_slice(&body.collect_bytes().await?).unwrap_or_default(),
+        })
+    }
+}
+
 impl CannedServer {
     pub fn answering(code: u16) -> Self {
         Self {
@@ -46,12 +57,7 @@ impl CannedServer {
         let answer = move |request: Request<Body>| {
             let server = server.clone();
             async move {
-                let (head, body) = request.into_parts();
-                let asked = Asked {
-                    method: head.method,
-                    path: head.uri.path().to_owned(),
-                    body: serde_json::from_slice(&body.collect_bytes().await?).unwrap_or_default(),
-                };
+                let asked = Asked::of(request).await?;
                 let code = *server.code.lock().unwrap();
                 let answer = Body::from(answer_to(&asked, code).to_string().into_bytes());
                 server.asked.lock().unwrap().push(asked);
@@ -65,21 +71,22 @@ impl CannedServer {
     }
 
     pub fn tier_writer(&self) -> TierWriter {
-        TierWriter {
-            client: self.client(),
-            metrics: Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
-        }
+        let metrics = Metrics::new(KnownSeries::default()).unwrap();
+        TierWriter::new(self.client(), Arc::new(metrics))
     }
 }
 
-/// Where that is no failure: a list without tiers, or the tier that was written.
-fn answer_to(asked: &Asked, code: u16) -> Value {
+/// Where that is no failure: a list without tiers, or the tier as it was written.
+pub fn answer_to(asked: &Asked, code: u16) -> Value {
     const API_VERSION: &str = "cofferdam.dev/v1alpha1";
     if code >= 400 {
         return json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"});
     }
     match asked.method {
         Method::GET => json!({"kind": "IsolationTierList", "apiVersion": API_VERSION, "metadata": {}, "items": []}),
-        _ => json!({"kind": "IsolationTier", "apiVersion": API_VERSION, "metadata": {"name": "t"}}),
+        _ => {
+            let metadata = json!({"name": "t", "resourceVersion": "2"});
+            json!({"kind": "IsolationTier", "apiVersion": API_VERSION, "metadata": metadata, "status": asked.body["status"]})
+        }
     }
 }

@@ -147,10 +147,14 @@ fn build(
 /// # Errors
 /// What the request says, or [`Elapsed`] after twice [`REQUEST_DEADLINE`].
 pub async fn within_deadline<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    let elapsed = |_| Err(kube::Error::Service(Box::new(Elapsed::new())));
     tokio::time::timeout(REQUEST_DEADLINE + REQUEST_DEADLINE, request)
         .await
-        .unwrap_or_else(elapsed)
+        .unwrap_or_else(|_late| Err(elapsed()))
+}
+
+/// What is said of a request that takes longer than it may.
+pub(super) fn elapsed() -> kube::Error {
+    kube::Error::Service(Box::new(Elapsed::new()))
 }
 
 fn http_connector() -> HttpConnector {

@@ -51,8 +51,21 @@ pub(super) async fn plan_from_consistent_read(
 /// # Errors
 /// What the API server or the connection says.
 pub(super) async fn list_tiers(client: &Client) -> Result<Vec<DynamicObject>, kube::Error> {
+    list_tiers_with(client, &ListParams::default()).await
+}
+
+/// A tier as it stands now. A list of one, since the role lets the controller list tiers and not get them.
+///
+/// # Errors
+/// What the API server or the connection says.
+pub(super) async fn tier_now(client: &Client, name: &str) -> Result<Option<DynamicObject>, kube::Error> {
+    let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
+    Ok(list_tiers_with(client, &parameters).await?.pop())
+}
+
+async fn list_tiers_with(client: &Client, parameters: &ListParams) -> Result<Vec<DynamicObject>, kube::Error> {
     let tiers = Api::<Readable<DynamicObject>>::all_with(client.clone(), &ApiResource::erase::<IsolationTier>(&()));
-    let list = within_deadline(tiers.list(&ListParams::default())).await?;
+    let list = within_deadline(tiers.list(parameters)).await?;
     Ok(list.items.into_iter().map(|Readable(tier)| tier).collect())
 }
 

@@ -43,6 +43,7 @@ pub(super) struct Parts {
     record: ApiCallRecorder,
     /// Everybody's, and held back by the gate.
     client: Client,
+    tiers: TierWriter,
     pub(super) cache: Arc<Cache>,
     ledger: Arc<Ledger>,
     widenings: Arc<WideningLedger>,
@@ -83,6 +84,7 @@ impl Parts {
         Ok(Self {
             options,
             replica,
+            tiers: TierWriter::new(client.clone(), Arc::clone(&metrics)),
             metrics,
             gate,
             clock: ProcessClock::start(),
@@ -146,7 +148,7 @@ impl Parts {
         self.metrics.leads();
         let learning = Arc::clone(&self.brake).learn_of_earlier_processes(self.client.clone());
         tasks.spawn("the reading of earlier releases", learning);
-        let reporting = Arc::clone(&self.reporter).run(self.tier_writer(), self.events.clone());
+        let reporting = Arc::clone(&self.reporter).run(self.tiers.clone(), self.events.clone());
         tasks.spawn("the report on tiers", reporting);
         tasks.spawn("the audit of what widens", self.widening_audit().run());
         let (audit, cache, namespaces) = (
@@ -162,13 +164,6 @@ impl Parts {
             workers.spawn(format!("worker {number}"), work);
         }
         workers
-    }
-
-    fn tier_writer(&self) -> TierWriter {
-        TierWriter {
-            client: self.client.clone(),
-            metrics: Arc::clone(&self.metrics),
-        }
     }
 
     fn widening_audit(&self) -> WideningAudit {
@@ -189,7 +184,7 @@ impl Parts {
             writer: Writer::new(self.client.clone(), self.options.concurrency),
             removals: Semaphore::new(half_of(self.options.concurrency)),
             client: self.client.clone(),
-            tiers: self.tier_writer(),
+            tiers: self.tiers.clone(),
             cache: Arc::clone(&self.cache),
             ledger: Arc::clone(&self.ledger),
             audit: Arc::clone(&self.audit),

@@ -100,6 +100,7 @@ impl Reporter {
             // After the report: that is what reads the annotations.
             self.brake.tend(&tiers, &mut patience.releases).await;
             patience.keep(|uid| self.cache.tier_of_uid(uid).is_some());
+            tiers.keep(|uid| self.cache.tier_of_uid(uid).is_some());
             next_look = stalls.into_iter().chain(patience.next(began)).min();
             tokio::time::sleep(STATUS_INTERVAL).await;
         }

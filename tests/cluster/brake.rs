@@ -1,6 +1,7 @@
 //! The mass-change brake: no mistake opens many namespaces, and nothing that is meant takes more than a confirmation.
 
 mod hanging;
+mod late_word;
 mod takeover;
 
 use std::collections::BTreeSet;

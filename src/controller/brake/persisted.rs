@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
@@ -260,7 +259,8 @@ impl ReleaseBrake {
                 state.brake.size_of_rest(&tier.uid),
             )
         };
-        let written = tiers.write_status(tier, json!({"releases": releases})).await;
+        let watched = self.cache.version_of_tier(&tier.uid);
+        let written = tiers.write_releases(tier, watched, &releases).await;
         match written.and_then(|landed| refuse_conflict(landed, tier)) {
             Ok(Landed::Yes) => {
                 persisted.counted.insert(Arc::clone(&tier.uid), now);

@@ -222,6 +222,25 @@ async fn a_stalled_request_goes_on_once_its_rule_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_held_back_is_carried_out_though_its_sender_gave_up() {
+    let bench = Bench::start("proxy-late").await;
+    let rule = bench.proxy.on(bench.writes(), Nth::only(1), Fault::HoldBack);
+    bench.create("late").await.expect_err("no answer in time");
+    assert!(!bench.stands("late").await);
+    rule.lift();
+    eventually("it is carried out", PATIENCE, || async {
+        bench.stands("late").await.then_some(()).ok_or(String::new())
+    })
+    .await;
+    let told = |line: &String| line.contains("late, answered 201") && line.contains("podSelector");
+    eventually("the story tells", PATIENCE, || async {
+        let story = bench.proxy.story();
+        story.iter().any(told).then_some(()).ok_or(format!("{story:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_meets_the_fault_of_its_turn() {
     let cases: [(EventFault, &[&str], bool); 8] = [
         (EventFault::Swallow, &["MODIFIED 1", "MODIFIED 3"], false),

@@ -1,9 +1,11 @@
 mod heirs;
+mod late;
 
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 use kube::core::DynamicObject;
+use serde_json::json;
 use tokio::time::Instant;
 use tower::service_fn;
 
@@ -11,6 +13,7 @@ use super::super::Going;
 use super::*;
 use crate::api::Direction;
 use crate::controller::cache::Cache;
+use crate::controller::canned_server::{Asked, answer_to};
 use crate::policy::brake::{Brake, Census, Inherited, MaxUnprotected, Release, WINDOW};
 use crate::policy::{Exemptions, Plan};
 use crate::telemetry::metrics::{KnownSeries, Metrics};
@@ -19,26 +22,19 @@ const ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// An API server that answers every request so, after a while.
 pub fn server(code: u16) -> TierWriter {
-    TierWriter {
-        client: Client::new(service_fn(answer_of(code)), "default"),
-        metrics: Arc::new(Metrics::new(KnownSeries::default()).unwrap()),
-    }
+    let metrics = Metrics::new(KnownSeries::default()).unwrap();
+    TierWriter::new(Client::new(service_fn(answer_of(code)), "default"), Arc::new(metrics))
 }
 
 fn answer_of(
     code: u16,
 ) -> impl Fn(Request<Body>) -> futures::future::BoxFuture<'static, Result<Response<Body>, tower::BoxError>> + Clone {
-    move |_| {
+    move |request| {
         Box::pin(async move {
+            let asked = Asked::of(request).await?;
             tokio::time::sleep(ROUND_TRIP).await;
-            let status = if code == 200 {
-                json!({"kind": "IsolationTier", "apiVersion": "cofferdam.dev/v1alpha1", "metadata": {"name": "t"}})
-            } else {
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Any", "message": "no"})
-            };
-            let answer = Response::builder()
-                .status(code)
-                .body(Body::from(status.to_string().into_bytes()));
+            let answer = answer_to(&asked, code).to_string().into_bytes();
+            let answer = Response::builder().status(code).body(Body::from(answer));
             answer.map_err(tower::BoxError::from)
         })
     }
@@ -47,7 +43,7 @@ fn answer_of(
 pub fn brake_with_a_tier() -> Arc<ReleaseBrake> {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let tier: DynamicObject = serde_json::from_value(json!({
-        "metadata": {"name": "t", "uid": "uid-t"},
+        "metadata": {"name": "t", "uid": "uid-t", "resourceVersion": "1"},
         "spec": {"namespaceSelector": {}, "mode": "Enforce"},
     }))
     .unwrap();
@@ -109,10 +105,7 @@ async fn who_finds_a_tier_gone_tells_the_next_or_releases_nothing() {
             let gone = request.uri().path().ends_with("/t/status");
             tower::ServiceExt::oneshot(service_fn(answer_of(if gone { 404 } else { code })), request)
         };
-        let tiers = TierWriter {
-            client: Client::new(service_fn(answer), "default"),
-            ..server(code)
-        };
+        let tiers = TierWriter::new(Client::new(service_fn(answer), "default"), server(code).metrics);
         let grants = grants(&brake, 1).remove(0);
         assert_eq!(lands(&brake, &tiers, &grants).await, written, "{code}");
         let told = brake.persisted.lock().await.counted.contains_key("uid-u");
@@ -168,7 +161,7 @@ fn confirmed(brake: &ReleaseBrake, count: usize) -> Vec<Vec<Grant>> {
 }
 
 fn tier(name: &str) -> DynamicObject {
-    let metadata = json!({"name": name, "uid": format!("uid-{name}")});
+    let metadata = json!({"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1"});
     let spec = json!({"namespaceSelector": {}, "mode": "Enforce"});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
@@ -306,7 +299,8 @@ async fn who_waits_behind_a_write_of_another_tier_that_fails_writes_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_place_that_was_handed_on_is_told_by_who_has_it() {
     let going: DynamicObject = serde_json::from_value(json!({
-        "metadata": {"name": "u", "uid": "uid-u", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]},
+        "metadata": {"name": "u", "uid": "uid-u", "resourceVersion": "1", "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "finalizers": ["f"]},
         "spec": {"namespaceSelector": {}, "mode": "Enforce"},
     }))
     .unwrap();

@@ -57,7 +57,29 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         let (parts, body) = forward(&shared, request).await?.into_parts();
         return Ok(pass_on(&shared, api_request, parts, body));
     };
-    strike(&shared, request, &rule).await
+    match rule.does() {
+        Fault::HoldBack => hold_back(shared, request, api_request, rule).await,
+        _ => strike(&shared, request, &rule).await,
+    }
+}
+
+// In a task of its own: a request ends with the connection that it came by.
+async fn hold_back(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    api_request: ApiRequest,
+    rule: Arc<RequestRule>,
+) -> Result<Response<Body>, Cut> {
+    let request = prepare(&shared, request).await?;
+    let what = String::from_utf8_lossy(request.body()).into_owned();
+    let late = tokio::spawn(async move {
+        rule.wait_until_lifted().await;
+        let (parts, body) = (shared.ask_server)(request.map(Full::new)).await?.into_parts();
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        shared.note(&api_request, &format!("  <== late, answered {}: {what}", parts.status));
+        Ok(Response::from_parts(parts, whole(body)))
+    });
+    late.await.map_err(|_| Cut)?
 }
 
 async fn strike(shared: &Arc<Shared>, request: Request<Incoming>, rule: &RequestRule) -> Result<Response<Body>, Cut> {
@@ -99,6 +121,11 @@ async fn strike(shared: &Arc<Shared>, request: Request<Incoming>, rule: &Request
 }
 
 async fn forward(shared: &Shared, request: Request<Incoming>) -> Result<Response<Incoming>, Cut> {
+    let request = prepare(shared, request).await?;
+    (shared.ask_server)(request.map(Full::new)).await
+}
+
+async fn prepare(shared: &Shared, request: Request<Incoming>) -> Result<Request<Bytes>, Cut> {
     let (mut parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -109,8 +136,7 @@ async fn forward(shared: &Shared, request: Request<Incoming>) -> Result<Response
     let writer = shared.victim.load(Ordering::SeqCst);
     let audit_id = format!("writer-{writer}-{number}").parse().map_err(|_| Cut)?;
     parts.headers.insert("Audit-ID", audit_id);
-    let forwarded = Request::from_parts(parts, Full::new(body));
-    (shared.ask_server)(forwarded).await
+    Ok(Request::from_parts(parts, body))
 }
 
 // As it comes: a watch never ends by itself.

@@ -33,6 +33,8 @@ pub enum Fault {
     Stall(Moment),
     /// The API server hears of it so much later.
     Delay(Duration),
+    /// The API server hears of it when the rule is lifted, though the controller gave up, or died.
+    HoldBack,
 }
 
 /// An answer that the proxy makes.
