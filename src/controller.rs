@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod exposed;
 mod handover;
+mod kept;
 mod leader;
 mod ledger;
 mod parts;

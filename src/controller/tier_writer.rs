@@ -11,11 +11,12 @@ use super::client::readable::Readable;
 use super::client::{REQUEST_DEADLINE, elapsed, within_deadline};
 use super::consistent_read::tier_now;
 use super::error::WriteError;
+use super::kept::first_difference;
 use super::tier_versions::TierVersions;
 use crate::api::IsolationTier;
 use crate::api::names::{API_VERSION, FIELD_MANAGER, TIER_KIND};
-use crate::policy::TierIdentity;
 use crate::policy::record::Failure;
+use crate::policy::{TierIdentity, words};
 use crate::telemetry::metrics::{Metrics, ReconcileResult};
 
 /// The value of the label `controller`.
@@ -81,7 +82,7 @@ impl TierWriter {
     /// watch shows: one that was given up and is carried out later finds another, and does not undo what was told since.
     ///
     /// # Errors
-    /// When the API server did not take it; that is counted already.
+    /// When the API server did not take it, or does not keep it as it was sent; that is counted already.
     pub(super) async fn write_releases(
         &self,
         tier: &TierIdentity,
@@ -117,7 +118,8 @@ impl TierWriter {
             let written = self.patch_status(tier, &metadata, &status).await;
             match written.map_err(|error| WriteError::of(error, what)) {
                 Err(WriteError::OtherRevision) => self.versions.forget(&tier.uid),
-                written => return written,
+                Ok(written) => return as_sent(written, releases, what),
+                Err(error) => return Err(error),
             }
         }
         Err(WriteError::OtherRevision)
@@ -187,6 +189,22 @@ impl TierWriter {
         };
         self.metrics.reconciled(CONTROLLER, result, started.elapsed());
         landed
+    }
+}
+
+/// What the next process would not find there is told to nobody.
+fn as_sent(written: DynamicObject, releases: &Value, what: &str) -> Written {
+    let difference = first_difference("status.releases", releases, &written.data["status"]["releases"]);
+    match difference {
+        None => Ok(written),
+        Some(difference) => Err(WriteError::Failed(Failure {
+            reason: words::REQUEST_FAILED,
+            message: format!(
+                "{what}: the API server does not keep what it took: {difference}; apply the CustomResourceDefinition of this \
+                 release, or look for a webhook that changes it"
+            ),
+            retry_after: None,
+        })),
     }
 }
 

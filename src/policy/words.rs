@@ -43,7 +43,7 @@ pub const FORBIDDEN: &str = "Forbidden";
 pub const INVALID: &str = "Invalid";
 /// The namespace may not hold more policies.
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
-/// A request came to no answer, or to one that says that the server is in trouble.
+/// A request came to no answer, or to one that says that the server is in trouble or keeps something else.
 pub const REQUEST_FAILED: &str = "RequestFailed";
 /// The API server asked to wait.
 pub const TOO_MANY_REQUESTS: &str = "TooManyRequests";

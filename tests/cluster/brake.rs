@@ -2,6 +2,7 @@
 
 mod hanging;
 mod late_word;
+mod pruned;
 mod takeover;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 mod heirs;
+mod keeper;
 mod late;
+mod pruned;
 
 use http::{Request, Response};
 use kube::Client;

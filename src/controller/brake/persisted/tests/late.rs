@@ -1,99 +1,10 @@
 //! Writes that were given up, and carried out all the same; and others who write the same tier.
 
-use std::sync::Mutex;
-
 use http::Method;
 use serde_json::Value;
 
+use super::keeper::Keeper;
 use super::*;
-
-/// An API server that keeps tier `t` as a real one does: a patch on another revision, or of another object, is refused.
-#[derive(Clone, Default)]
-struct Keeper(Arc<Mutex<Kept>>);
-
-#[derive(Default)]
-struct Kept {
-    version: u64,
-    uid: String,
-    status: Value,
-    asked: Vec<Asked>,
-    /// The next that is asked for a change keeps it to itself.
-    holds_back: bool,
-    /// Somebody else changes the tier before so many changes.
-    edits: usize,
-}
-
-impl Kept {
-    fn patch(&mut self, body: &Value) -> (u16, Value) {
-        let metadata = &body["metadata"];
-        let version = metadata["resourceVersion"].as_str();
-        let same = metadata["uid"] == self.uid.as_str() && version.is_none_or(|it| it == self.version.to_string());
-        if !same {
-            return (
-                409,
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 409, "message": "modified"}),
-            );
-        }
-        self.version += 1;
-        self.status = body["status"].clone();
-        (200, self.tier())
-    }
-
-    fn tier(&self) -> Value {
-        let metadata = json!({"name": "t", "uid": self.uid, "resourceVersion": self.version.to_string()});
-        json!({"kind": "IsolationTier", "apiVersion": "cofferdam.dev/v1alpha1", "metadata": metadata, "status": self.status})
-    }
-}
-
-impl Keeper {
-    /// At the revision that the cache knows.
-    fn new() -> Self {
-        let keeper = Self::default();
-        keeper.with(|kept| (kept.version, kept.uid) = (1, String::from("uid-t")));
-        keeper
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
-        change(&mut self.0.lock().unwrap())
-    }
-
-    async fn answer(self, request: Request<Body>) -> Result<Response<Body>, tower::BoxError> {
-        let asked = Asked::of(request).await?;
-        let held_back = self.with(|kept| {
-            kept.asked.push(asked.clone());
-            asked.method == Method::PATCH && std::mem::take(&mut kept.holds_back)
-        });
-        if held_back {
-            std::future::pending::<()>().await;
-        }
-        let (code, answer) = self.with(|kept| match asked.method {
-            Method::PATCH => {
-                if kept.edits > 0 {
-                    (kept.edits, kept.version) = (kept.edits - 1, kept.version + 1);
-                }
-                kept.patch(&asked.body)
-            }
-            _ => (
-                200,
-                json!({"kind": "IsolationTierList", "metadata": {}, "items": [kept.tier()]}),
-            ),
-        });
-        Ok(Response::builder()
-            .status(code)
-            .body(Body::from(answer.to_string().into_bytes()))?)
-    }
-
-    fn tier_writer(&self) -> TierWriter {
-        let keeper = self.clone();
-        let client = Client::new(service_fn(move |request| keeper.clone().answer(request)), "default");
-        let metrics = Metrics::new(KnownSeries::default()).unwrap();
-        TierWriter::new(client, Arc::new(metrics))
-    }
-
-    fn methods(&self) -> Vec<Method> {
-        self.with(|kept| kept.asked.drain(..).map(|asked| asked.method).collect())
-    }
-}
 
 // Its number stood there for the next process: as many as were told in between were opened once more.
 #[tokio::test(start_paused = true)]
