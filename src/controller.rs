@@ -28,6 +28,7 @@ mod queue;
 mod random;
 mod reconcile;
 mod release;
+mod removal_turns;
 mod report;
 mod resource_version;
 mod talk_budget;

@@ -26,8 +26,8 @@ pub struct RunArgs {
         value_parser = parse_listen
     )]
     listen: SocketAddr,
-    /// Writes in flight at most. Half of them may open a direction, so that where those hang the others close and heal; with 1
-    /// what closes waits for what opens
+    /// Writes in flight at most. Half of them may open a direction, and a quarter remove what opens none, so that where those
+    /// hang the others close; with 1 or 2 what closes waits for what removes
     #[arg(long, env = "COFFERDAM_CONCURRENCY", value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     #[command(flatten)]

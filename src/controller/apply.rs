@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::client::readable::Readable;
 use super::client::within_deadline;
 use super::error::WriteError;
+use super::removal_turns::RemovalTurns;
 use crate::api::names::FIELD_MANAGER;
 use crate::policy::record::Outcome;
 use crate::policy::{Action, Namespace, Plan, PolicyName, Removal, Write};
@@ -27,7 +28,7 @@ pub(super) struct Writer {
     /// Bounds the changes in flight, whatever the number of workers.
     permits: Semaphore,
     /// Of these, the deletions: where they hang, what closes goes on.
-    deletions: Semaphore,
+    deletions: RemovalTurns,
 }
 
 impl Writer {
@@ -35,7 +36,7 @@ impl Writer {
         Self {
             client,
             permits: Semaphore::new(concurrency),
-            deletions: Semaphore::new(half_of(concurrency)),
+            deletions: RemovalTurns::among(concurrency),
         }
     }
 
@@ -50,19 +51,19 @@ impl Writer {
         outcome
     }
 
-    /// Makes a plan's removals, once all was written. After `release_until` no direction is opened: the read before it is too
-    /// old by then.
+    /// Makes removals of a plan, once all was written. After `release_until`, where they are a release, none goes: the read
+    /// before it is too old by then, and what goes with a base stays with it.
     pub(super) async fn remove(
         &self,
         cache: &Cache,
         namespace: &Namespace,
-        plan: &Plan,
-        release_until: Instant,
+        removals: &[Removal],
+        release_until: Option<Instant>,
         outcome: &mut Outcome,
     ) {
-        let removals = plan.removals.iter();
-        let removals = removals.map(|removal| self.remove_one(cache, namespace, removal, release_until));
-        for (removal, result) in plan.removals.iter().zip(few_at_a_time(removals).await) {
+        let deletions = removals.iter();
+        let deletions = deletions.map(|removal| self.remove_one(cache, namespace, removal, release_until));
+        for (removal, result) in removals.iter().zip(few_at_a_time(deletions).await) {
             record(outcome, &removal.name, result);
         }
     }
@@ -114,17 +115,21 @@ impl Writer {
         cache: &Cache,
         namespace: &Namespace,
         removal: &Removal,
-        release_until: Instant,
+        release_until: Option<Instant>,
     ) -> Result<(), WriteError> {
         let api = Api::<Readable<NetworkPolicy>>::namespaced(self.client.clone(), &namespace.name);
         let parameters = DeleteParams::default().preconditions(Preconditions {
             uid: Some(removal.uid.to_string()),
             resource_version: Some(removal.resource_version.to_string()),
         });
-        let turn = self.deletions.acquire().await.ok();
+        let turns = match release_until {
+            Some(_) => &self.deletions.releases,
+            None => &self.deletions.others,
+        };
+        let turn = turns.acquire().await.ok();
         let permit = self.permits.acquire().await.ok();
         // That wait may be long where the API server is slow.
-        if removal.name.is_base() && tokio::time::Instant::now().into_std() > release_until {
+        if release_until.is_some_and(|until| tokio::time::Instant::now().into_std() > until) {
             return Err(WriteError::OtherRevision);
         }
         let result = within_deadline(api.delete(removal.name.as_str(), &parameters)).await;
@@ -180,11 +185,6 @@ impl Writer {
         }
         Err(error)
     }
-}
-
-/// How many of so many may be about what can wait.
-pub(super) fn half_of(concurrency: usize) -> usize {
-    (concurrency / 2).max(1)
 }
 
 async fn few_at_a_time<T>(changes: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {

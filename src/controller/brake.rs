@@ -28,7 +28,7 @@ const EARLY_LOOK: Duration = Duration::from_millis(100);
 const EARLY: Duration = Duration::from_secs(1);
 /// What waits for its turn, or for the status to tell of it, is looked at again after as long as it has waited, within these.
 const SOON_LOOK: Duration = Duration::from_millis(250);
-const SELDOM_LOOK: Duration = Duration::from_secs(2);
+pub(super) const SELDOM_LOOK: Duration = Duration::from_secs(2);
 /// Everything is counted anew after this, whatever is known to have changed.
 const CENSUS_FRESH: Duration = Duration::from_secs(10);
 /// What is held is found out anew after this: it is reported once a second.

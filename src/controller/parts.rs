@@ -5,9 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use super::apply::{Writer, half_of};
+use super::apply::Writer;
 use super::audit::Audit;
 use super::brake::ReleaseBrake;
 use super::cache::Cache;
@@ -19,6 +19,7 @@ use super::ledger::Ledger;
 use super::process_clock::ProcessClock;
 use super::pulse::Pulse;
 use super::reconcile::Reconciler;
+use super::removal_turns::RemovalTurns;
 use super::report::Reporter;
 use super::talk_budget::SharedTalkBudget;
 use super::tasks::Tasks;
@@ -179,10 +180,10 @@ impl Parts {
         }
     }
 
-    fn reconciler(&self) -> Reconciler {
+    pub(super) fn reconciler(&self) -> Reconciler {
         Reconciler {
             writer: Writer::new(self.client.clone(), self.options.concurrency),
-            removals: Semaphore::new(half_of(self.options.concurrency)),
+            removals: RemovalTurns::among(self.options.concurrency),
             client: self.client.clone(),
             tiers: self.tiers.clone(),
             cache: Arc::clone(&self.cache),

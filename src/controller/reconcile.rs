@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use tokio::sync::Semaphore;
 
 use super::apply::Writer;
 use super::audit::Audit;
@@ -16,6 +15,7 @@ use super::ledger::Ledger;
 use super::process_clock::ProcessClock;
 use super::pulse::Pulse;
 use super::queue::Class;
+use super::removal_turns::RemovalTurns;
 use super::report::Reporter;
 use super::talk_budget::SharedTalkBudget;
 use super::tier_writer::TierWriter;
@@ -36,8 +36,8 @@ pub(super) struct Reconciler {
     pub(super) audit: Arc<Audit>,
     pub(super) brake: Arc<ReleaseBrake>,
     pub(super) writer: Writer,
-    /// How many workers may be about to remove something: fewer than all, so that whatever hangs there, some are left to close.
-    pub(super) removals: Semaphore,
+    /// Of workers, who may wait for long where a removal hangs.
+    pub(super) removals: RemovalTurns,
     pub(super) events: Events,
     /// Of failures the log tells, status and metrics have them all.
     pub(super) failures_said: SharedTalkBudget,
@@ -77,7 +77,7 @@ impl Reconciler {
         let ruling = self.brake.rule(&visit, &mut plan);
         let mut outcome = self.writer.write(&self.cache, &view.namespace, &plan).await;
         if let Some(wait) = self.remove(&visit, &mut plan, ruling, &mut outcome).await {
-            ticket.look_again(Class::Change, Instant::now() + wait);
+            ticket.look_again(Class::Change, tokio::time::Instant::now().into_std() + wait);
         }
         self.tell(&visit, &plan, &outcome, ticket.queued_since());
         self.remember(&visit, &plan, &outcome, &ticket);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use cofferdam::policy::record::{Failure, Outcome};
 use cofferdam::policy::{
-    Action, Exemptions, Facts, Namespace, NamespaceRecord, ObservedPolicies, Plan, PolicyName, World, assign,
+    Action, Exemptions, Facts, Namespace, NamespaceRecord, ObservedPolicies, Plan, PolicyName, Removal, World, assign,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -59,7 +59,9 @@ pub enum ChangeKind {
 pub const BEFORE: u8 = 0;
 pub const EXTRAS: u8 = 1;
 pub const BASES: u8 = 2;
-pub const REMOVALS: u8 = 3;
+/// Removals of what opens no direction.
+pub const CLEARINGS: u8 = 3;
+pub const RELEASES: u8 = 4;
 
 /// The tiers and the labels of the namespace; nothing where they were of no one moment.
 pub type ConsistentRead = Option<(Tiers, u8)>;
@@ -154,8 +156,9 @@ impl Catalogue {
         let namespace = self.namespace(question.namespace, question.labels);
         let record = question.record.map(|id| self.record(id).clone());
         let observed = self.observed(question.observed);
-        let plan = (self.habits.planner)(&world, &namespace, &observed, record.as_ref());
-        let id = self.add(question.clone(), plan);
+        let mut plan = (self.habits.planner)(&world, &namespace, &observed, record.as_ref());
+        let others = plan.take_what_opens_nothing();
+        let id = self.add(question.clone(), others, plan);
         self.plan_ids.insert(question, id);
         id
     }
@@ -168,7 +171,8 @@ impl Catalogue {
         cofferdam::policy::plan(&world, &namespace, &self.observed(question.observed), record)
     }
 
-    fn add(&mut self, question: Question, plan: Plan) -> PlanId {
+    /// `others` are those of the removals that wait for no consistent read.
+    fn add(&mut self, question: Question, others: Vec<Removal>, mut plan: Plan) -> PlanId {
         let namespace = self.namespace(question.namespace, question.labels);
         let mut changes = Vec::new();
         for write in plan.writes() {
@@ -210,16 +214,19 @@ impl Catalogue {
                 _ => changes.push(change),
             }
         }
-        for removal in &plan.removals {
+        let clearings = others.iter().map(|removal| (removal, CLEARINGS));
+        let releases = plan.removals.iter().map(|removal| (removal, RELEASES));
+        for (removal, phase) in clearings.chain(releases) {
             let preconditions = (&*removal.resource_version, &*removal.uid);
             assert_eq!(preconditions, (SHOWN_VERSION, SHOWN_UID), "preconditions");
             changes.push(Change {
                 policy: place(&removal.name),
                 kind: ChangeKind::Remove,
-                phase: REMOVALS,
+                phase,
                 cannot_wait: false,
             });
         }
+        plan.removals.extend(others);
         let id = self.plans.len() as PlanId;
         self.plans.push(Planned {
             question,
@@ -246,8 +253,9 @@ impl Catalogue {
             self.planned(confirming).plan.clone()
         });
         let mut plan = self.planned(id).plan.clone();
+        let others = plan.take_what_opens_nothing();
         let all = plan.keep_removals_also_in(&confirming.unwrap_or_default());
-        let left = if all { id } else { self.add(question, plan) };
+        let left = if all { id } else { self.add(question, others, plan) };
         self.confirmed.insert((id, read), (left, all));
         (left, all)
     }

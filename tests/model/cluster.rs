@@ -129,6 +129,8 @@ pub struct Writing {
     pub committed: u8,
     pub failed: bool,
     pub look_again: bool,
+    /// Whether everything was written: said before the first removal.
+    pub wrote_all: bool,
 }
 
 /// Ingress and egress, a bit each.

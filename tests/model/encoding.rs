@@ -91,6 +91,7 @@ fn encode_writing(bytes: &mut Vec<u8>, writing: &Writing) {
         writing.committed,
         u8::from(writing.failed),
         u8::from(writing.look_again),
+        u8::from(writing.wrote_all),
         writing.progress.len() as u8,
     ]);
     for (policy, progress) in &writing.progress {

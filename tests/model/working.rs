@@ -1,7 +1,7 @@
 //! One reconcile of one namespace, a request and an answer at a time, as in `src/controller/reconcile.rs`, `apply.rs`,
 //! `release.rs` and `consistent_read.rs`.
 
-use crate::catalogue::{BASES, BEFORE, Catalogue, ChangeKind, PlanId, Question, REMOVALS};
+use crate::catalogue::{BASES, BEFORE, CLEARINGS, Catalogue, ChangeKind, PlanId, Question, RELEASES};
 use crate::cluster::{Acknowledged, Confirming, Object, POLICIES, Progress, Shelf, State, Work, Writing};
 use crate::judge;
 use crate::watching::written;
@@ -96,6 +96,7 @@ fn write(state: &mut State, catalogue: &mut Catalogue, namespace: usize, plan: P
         committed: 0,
         failed: false,
         look_again: false,
+        wrote_all: false,
     });
     open_phase(state, catalogue, namespace);
     go_on(state, catalogue, namespace);
@@ -135,7 +136,7 @@ fn open_phase(state: &mut State, catalogue: &Catalogue, namespace: usize) {
         let goes = change.phase == writing.phase
             && match change.phase {
                 BASES => complete || change.cannot_wait,
-                REMOVALS => complete || prunes_always,
+                CLEARINGS | RELEASES => writing.wrote_all || prunes_always,
                 _ => true,
             };
         if goes {
@@ -146,11 +147,10 @@ fn open_phase(state: &mut State, catalogue: &Catalogue, namespace: usize) {
 
 /// Whether a direction is about to be opened.
 fn reads_first(writing: &Writing, catalogue: &Catalogue) -> bool {
-    let complete = !writing.failed && !writing.look_again;
-    writing.phase == REMOVALS
+    writing.phase == RELEASES
         && catalogue.planned(writing.plan).opens_a_direction
         && catalogue.habits.reads_before_release
-        && (complete || !catalogue.habits.prunes_only_after_success)
+        && (writing.wrote_all || !catalogue.habits.prunes_only_after_success)
 }
 
 /// Opens the next phases while nothing is under way, and remembers after the last.
@@ -161,8 +161,11 @@ fn go_on(state: &mut State, catalogue: &mut Catalogue, namespace: usize) {
         if !writing.progress.iter().all(|(_, progress)| rests(progress)) {
             return;
         }
-        if writing.phase < REMOVALS {
+        if writing.phase < RELEASES {
             writing.phase += 1;
+            if writing.phase == CLEARINGS {
+                writing.wrote_all = !writing.failed && !writing.look_again;
+            }
             if reads_first(writing, catalogue) {
                 let writing = writing.clone();
                 state.controller.work[namespace] = Work::Confirming(Confirming {

@@ -13,13 +13,14 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 /// An API server that grants everything, each after a round trip.
 fn slow_server() -> Client {
-    server_that_deletes_after(ROUND_TRIP)
+    server_that_releases_after(ROUND_TRIP)
 }
 
-fn server_that_deletes_after(took: Duration) -> Client {
+/// Deletions in namespace `released` take so long.
+fn server_that_releases_after(took: Duration) -> Client {
     let answer = move |request: Request<Body>| async move {
-        let deletes = *request.method() == http::Method::DELETE;
-        tokio::time::sleep(if deletes { took } else { ROUND_TRIP }).await;
+        let releases = *request.method() == http::Method::DELETE && request.uri().path().contains("/released/");
+        tokio::time::sleep(if releases { took } else { ROUND_TRIP }).await;
         let body = match *request.method() {
             http::Method::DELETE => String::from(r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#),
             _ => String::from_utf8_lossy(&request.into_body().collect_bytes().await.unwrap()).into_owned(),
@@ -54,9 +55,15 @@ fn surplus(count: usize) -> Plan {
 }
 
 /// What becomes of removals alone.
-async fn removed(writer: &Writer, cache: &Cache, namespace: &Namespace, plan: &Plan, until: Instant) -> Outcome {
-    let mut outcome = Outcome::default();
-    let remove = writer.remove(cache, namespace, plan, until.into_std(), &mut outcome);
+async fn removed(
+    writer: &Writer,
+    cache: &Cache,
+    namespace: &Namespace,
+    plan: &Plan,
+    release_until: Option<Instant>,
+) -> Outcome {
+    let (mut outcome, until) = (Outcome::default(), release_until.map(Instant::into_std));
+    let remove = writer.remove(cache, namespace, &plan.removals, until, &mut outcome);
     remove.await;
     outcome
 }
@@ -87,13 +94,12 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (crowded, small) = (namespace("crowded"), namespace("small"));
     let (thousands, one) = (surplus(3000), surplus(1));
-    let later = Instant::now() + Duration::from_secs(60);
-    let crowded = removed(&writer, &cache, &crowded, &thousands, later);
+    let crowded = removed(&writer, &cache, &crowded, &thousands, None);
     let small = async {
         // The other was there first.
         tokio::time::sleep(ROUND_TRIP / 2).await;
         let started = Instant::now();
-        let outcome = removed(&writer, &cache, &small, &one, later).await;
+        let outcome = removed(&writer, &cache, &small, &one, None).await;
         (outcome, started.elapsed())
     };
     let (crowded, (small, took)) = tokio::join!(crowded, small);
@@ -110,7 +116,7 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
     let release = release();
     for (in_time, committed) in [(ROUND_TRIP * 9, 1), (ROUND_TRIP * 3, 0)] {
         let now = Instant::now();
-        let until = now + in_time;
+        let until = Some(now + in_time);
         let some = surplus(5);
         let crowded = removed(&writer, &cache, &crowded, &some, until);
         let (_, outcome) = tokio::join!(crowded, removed(&writer, &cache, &released, &release, until));
@@ -121,13 +127,13 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
     }
 }
 
-// A webhook that hangs took all that may be in flight.
+// A webhook that hangs took all that may be in flight, and then all that may be deleted.
 #[tokio::test(start_paused = true)]
-async fn deletions_that_hang_leave_room_for_what_closes() {
+async fn releases_that_hang_leave_room_for_what_closes_and_for_other_deletions() {
     let hangs = Duration::from_secs(9);
-    let writer = Writer::new(server_that_deletes_after(hangs), 4);
+    let writer = Writer::new(server_that_releases_after(hangs), 4);
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
-    let (released, new, until) = (namespace("released"), namespace("new"), Instant::now() + hangs);
+    let (released, new, until) = (namespace("released"), namespace("new"), Some(Instant::now() + hangs));
     let mut release = release();
     release.removals.extend(surplus(8).removals);
     let writes = first_plan_of(&namespace("new"));
@@ -135,12 +141,15 @@ async fn deletions_that_hang_leave_room_for_what_closes() {
     let closes = async {
         tokio::time::sleep(ROUND_TRIP).await;
         let started = Instant::now();
-        (writer.write(&cache, &new, &writes).await, started.elapsed())
+        let written = writer.write(&cache, &new, &writes).await;
+        let deleted = removed(&writer, &cache, &new, &surplus(1), None).await;
+        (written, deleted, started.elapsed())
     };
-    let (_, (outcome, took)) = tokio::join!(futures::future::join_all(releases), closes);
+    let (_, (written, deleted, took)) = tokio::join!(futures::future::join_all(releases), closes);
     assert_eq!(
-        (outcome.committed.len(), outcome.failure),
+        (written.committed.len(), written.failure),
         (writes.writes().count(), None)
     );
-    assert!(took <= ROUND_TRIP * 4, "waited {took:?}");
+    assert_eq!((deleted.committed.len(), deleted.failure), (1, None));
+    assert!(took <= ROUND_TRIP * 5, "waited {took:?}");
 }

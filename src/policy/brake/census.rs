@@ -8,7 +8,7 @@ use crate::api::Direction;
 use crate::policy::assign::{Assignment, Governor, assign};
 use crate::policy::plan::plan_assigned;
 use crate::policy::{
-    Cause, Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, Plan, PolicyName, RankedTier, World,
+    Namespace, NamespaceRecord, ObservedPolicies, ObservedPolicy, Plan, PolicyName, RankedTier, World,
 };
 
 /// What all namespaces together want. It is kept up namespace by namespace, so that a change of one costs no walk.
@@ -193,10 +193,6 @@ impl Plan {
         if held.is_empty() {
             return;
         }
-        let stays = |name: &PolicyName| name.direction().is_none_or(|direction| held.contains(&direction));
-        self.removals.retain(|removal| {
-            let ours = removal.releases_from.is_some() || removal.cause == Cause::Pending;
-            !(ours && stays(&removal.name))
-        });
+        self.removals.retain(|removal| !removal.goes_with(held));
     }
 }

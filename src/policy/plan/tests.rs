@@ -64,15 +64,18 @@ fn causes(plan: &Plan) -> Vec<(&str, Cause)> {
         .collect()
 }
 
-#[test]
-fn a_release_that_is_not_planned_again_takes_nothing_along() {
-    let removal = |name: &str, uid: &str| Removal {
+fn removal(name: &str, uid: &str) -> Removal {
+    Removal {
         name: PolicyName::reserved(name).unwrap(),
         uid: uid.into(),
         resource_version: "7".into(),
         cause: Cause::Pending,
         releases_from: None,
-    };
+    }
+}
+
+#[test]
+fn a_release_that_is_not_planned_again_takes_nothing_along() {
     let (base, extra) = (
         removal("cofferdam-baseline-egress", "a"),
         removal("cofferdam-allow-x-egress", "b"),
@@ -92,5 +95,55 @@ fn a_release_that_is_not_planned_again_takes_nothing_along() {
             ..Plan::default()
         });
         assert_eq!((plan.removals.len(), all), (kept, kept == 2));
+    }
+}
+
+#[test]
+fn only_the_bases_and_what_we_allow_beside_them_wait_for_a_release() {
+    const FOREIGN: &str = "cofferdam-allow-theirs-egress";
+    let (base, allowance, other) = (BASE_EGRESS, API_EGRESS, "cofferdam-allow-web-ingress");
+    for (planned, waits) in [
+        (vec![base], vec![base]),
+        (vec![allowance, FOREIGN, other], vec![]),
+        (vec![allowance, base, FOREIGN, other], vec![allowance, base]),
+        (
+            vec![allowance, base, BASE_INGRESS, FOREIGN, other],
+            vec![allowance, base, BASE_INGRESS, other],
+        ),
+        (
+            vec!["cofferdam-allow-nowhere", base],
+            vec!["cofferdam-allow-nowhere", base],
+        ),
+    ] {
+        let removals = planned.iter().map(|name| Removal {
+            cause: if *name == FOREIGN {
+                Cause::Drift(DriftKind::Surplus)
+            } else {
+                Cause::Pending
+            },
+            ..removal(name, "uid")
+        });
+        let mut plan = Plan {
+            removals: removals.collect(),
+            ..Plan::default()
+        };
+        let all = plan.removals.len();
+        let goes = plan.take_what_opens_nothing();
+        let names = plan.removals.iter().map(|removal| removal.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), waits, "of {planned:?}");
+        assert_eq!(goes.len() + plan.removals.len(), all);
+        // What a brake keeps is what waits, but for bases of others.
+        let mut braked = Plan {
+            removals: goes.clone(),
+            ..Plan::default()
+        };
+        braked.brake(
+            &plan
+                .removals
+                .iter()
+                .filter_map(|removal| removal.name.baseline_direction())
+                .collect(),
+        );
+        assert_eq!(braked.removals, goes);
     }
 }

@@ -1,5 +1,7 @@
 //! What stands and is not wanted: it goes, or stays for a reason.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 
 use super::{Action, Plan, Removal, Write};
@@ -37,7 +39,30 @@ fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause, from: Option<
     }
 }
 
+impl Removal {
+    /// Whether it is the base of one of these directions, or what we allow beside one: without that, a base that stays would
+    /// cut off the pods that it is for. What somebody else put there goes by itself.
+    pub(in crate::policy) fn goes_with(&self, directions: &BTreeSet<Direction>) -> bool {
+        let ours = self.releases_from.is_some() || self.cause == Cause::Pending;
+        ours && self
+            .name
+            .direction()
+            .is_none_or(|direction| directions.contains(&direction))
+    }
+}
+
 impl Plan {
+    /// Takes out the removals that have no part in the opening of a direction, so that they need not wait for it.
+    pub fn take_what_opens_nothing(&mut self) -> Vec<Removal> {
+        let opened = self.removals.iter();
+        let opened: BTreeSet<_> = opened.filter_map(|removal| removal.name.baseline_direction()).collect();
+        if opened.is_empty() {
+            return mem::take(&mut self.removals);
+        }
+        let waits = |removal: &Removal| removal.name.is_base() || removal.goes_with(&opened);
+        self.removals.extract_if(.., |removal| !waits(removal)).collect()
+    }
+
     /// What to do about a policy that stands under a reserved name and is not wanted.
     pub(super) fn clear_away(
         &mut self,

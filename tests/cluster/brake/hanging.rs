@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -16,7 +16,9 @@ use crate::harness::eventually::PATIENCE;
 use crate::harness::fault_proxy::{Fault, Moment, Nth, RequestRule, Requests};
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_namespaces::create_namespace;
-use crate::harness::scenario_tiers::{BOTH_BASES, apply_tier, eventually_governed, policies_of, selecting, set_labels};
+use crate::harness::scenario_tiers::{
+    BOTH_BASES, apply_tier, eventually_governed, eventually_status, policies_of, selecting, set_labels,
+};
 use crate::harness::{ControlPlaneOptions, Controller, FaultProxy, OwnControlPlane, eventually};
 
 /// More than there are workers.
@@ -86,12 +88,16 @@ impl Stage {
             .on(requests, Nth::every(), Fault::Stall(Moment::BeforeForwarding))
     }
 
-    async fn keeps_no_new_namespace_waiting(&self, hang: &RequestRule, at_least: usize) {
+    async fn as_many_hang_as_may_be_in_flight(&self, hang: &RequestRule, at_least: usize) {
         eventually("as many hang as may be in flight", PATIENCE, || async {
             let struck = hang.struck();
             (struck >= at_least).then_some(()).ok_or(format!("{struck}"))
         })
         .await;
+    }
+
+    async fn keeps_no_new_namespace_waiting(&self, hang: &RequestRule, at_least: usize) {
+        self.as_many_hang_as_may_be_in_flight(hang, at_least).await;
         let meanwhile = self.slowest_protection("meanwhile").await;
         eprintln!("open for at most {meanwhile:?}");
         assert!(
@@ -122,6 +128,28 @@ impl Stage {
             match ingress.spec.and_then(|spec| spec.ingress).unwrap_or_default()[..] {
                 [] => Ok(()),
                 _ => Err(String::from("open")),
+            }
+        })
+        .await;
+        began.elapsed()
+    }
+
+    /// How long a policy lives that nobody wants, under a reserved name and with our label.
+    async fn life_of_a_surplus_in(&self, namespace: &str) -> Duration {
+        let (policies, name) = (
+            Api::<NetworkPolicy>::namespaced(self.admin.clone(), namespace),
+            "cofferdam-allow-hole-ingress",
+        );
+        let surplus = json!({
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "cofferdam"}},
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]},
+        });
+        let (surplus, began) = (serde_json::from_value(surplus).unwrap(), Instant::now());
+        policies.create(&PostParams::default(), &surplus).await.unwrap();
+        eventually("what nobody wants is gone", PATIENCE, || async {
+            match policies.get_opt(name).await {
+                Ok(None) => Ok(()),
+                other => Err(format!("{other:?}")),
             }
         })
         .await;
@@ -241,7 +269,7 @@ allow:
     let deletions = Requests::with(&["delete"]).of("networkpolicies");
     let hang = stage.hang(deletions);
     apply_tier(&stage.admin, "floor", &selecting("floor", "mode: Enforce")).await;
-    stage.keeps_no_new_namespace_waiting(&hang, 16).await;
+    stage.keeps_no_new_namespace_waiting(&hang, 8).await;
     hang.lift();
     for name in &stage.leaving {
         eventually_governed(&stage.admin, name, "floor", &BOTH_BASES).await;
@@ -249,7 +277,35 @@ allow:
     verdict(&stage.control_plane, &stage.leaving, &BTreeSet::new()).await;
 }
 
+fn reads_before_releases() -> Requests {
+    Requests::with(&["get"]).of("namespaces")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_before_releases_that_hang_kept_new_namespaces_waiting() {
-    leaving_keeps_no_new_namespace_waiting(Requests::with(&["get"]).of("namespaces"), 16).await;
+    leaving_keeps_no_new_namespace_waiting(reads_before_releases(), 16).await;
+}
+
+// A heal that is a deletion waited for a turn behind them, in whatever namespace, and one in a namespace that waits for its own
+// release behind that.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_before_releases_that_hang_kept_what_nobody_wants_standing() {
+    let stage = Stage::with(RELEASED, &[]).await;
+    create_namespace(&stage.admin, "quiet", &[("scenario", "other")]).await;
+    eventually_governed(&stage.admin, "quiet", "other", &BOTH_BASES).await;
+    let hang = stage.hang(reads_before_releases());
+    stage.leave().await;
+    stage.as_many_hang_as_may_be_in_flight(&hang, 16).await;
+    stage.narrow_half().await;
+    eventually_status(&stage.admin, "half", "narrower", |_| true).await;
+    let (beside, with_a_release) =
+        tokio::join!(stage.life_of_a_surplus_in("quiet"), stage.life_of_a_surplus_in("half"));
+    eprintln!("stood for {beside:?}, and for {with_a_release:?} where a release waits");
+    for life in [beside, with_a_release] {
+        assert!(life < FAR_BELOW_THE_DEADLINE, "what nobody wants stood for {life:?}");
+    }
+    hang.lift();
+    stage.all_are_released().await;
+    stage.half_is_released().await;
+    stage.verdict().await;
 }
