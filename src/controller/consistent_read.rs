@@ -1,6 +1,8 @@
 //! The consistent read before a direction is opened: watches may be behind, and deleting a base on old news
 //! would open a namespace that a tier selects by now.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::PartialObjectMeta;
@@ -11,6 +13,10 @@ use super::client::readable::Readable;
 use super::client::within_deadline;
 use crate::api::IsolationTier;
 use crate::policy::{Namespace, NamespaceRecord, ParsedTier, Plan, World, plan};
+
+/// How old a consistent read may be when a release is made on it. Far more than the read takes; where it takes longer, tiers
+/// and namespace may have changed, and are read again.
+pub(super) const CONSISTENT_READ_HOLDS: Duration = Duration::from_secs(5);
 
 /// Plans again from the API server's present state: GET the namespace, LIST the tiers, without a resource
 /// version, so that both are read from etcd. `None` if the namespace is gone, or changed meanwhile: then what was read

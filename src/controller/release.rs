@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::brake::{Ruling, SELDOM_LOOK, Word};
-use super::consistent_read::plan_from_consistent_read;
+use super::consistent_read::{CONSISTENT_READ_HOLDS, plan_from_consistent_read};
 use super::error::WriteError;
 use super::reconcile::Reconciler;
 use super::visit::Visit;
@@ -18,10 +18,6 @@ use crate::policy::{Plan, Removal};
 
 /// So long a worker waits at most for a turn and for the status to tell of a release: others wait for a worker.
 const WAITS: Duration = Duration::from_millis(250);
-
-/// How old a consistent read may be when a release is made on it. Far more than the read takes; where it takes longer, tiers
-/// and namespace may have changed, and are read again.
-const SECOND_LOOK_HOLDS: Duration = Duration::from_secs(5);
 
 impl Reconciler {
     /// Removes what the plan removes, if everything was written, and takes out of it what has to stay for now. Returns when to
@@ -89,7 +85,7 @@ impl Reconciler {
             Word::Landed => told = grants,
             word => wait = self.holds(plan, grants, word, outcome),
         }
-        let holds_until = Instant::now() + SECOND_LOOK_HOLDS;
+        let holds_until = Instant::now() + CONSISTENT_READ_HOLDS;
         if !plan.removals.is_empty() {
             self.look_again(visit, plan, holds_until, outcome).await;
             self.pulse.beat();

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
-use super::told::releases_of;
+use super::told::{WORD_HOLDS, releases_of};
 use crate::controller::patience::Patience;
 use crate::controller::queue::back_off;
 use crate::controller::tier_writer::{Landed, TierWriter};
@@ -32,10 +32,6 @@ pub(in crate::controller) enum Word {
     /// It cannot at present.
     Refused(Failure),
 }
-
-/// A word counts for so long. Longer than the answer to a request may take, and the look after it, so that a word that lands
-/// lets those go that waited for it.
-const WORD_HOLDS: Duration = Duration::from_secs(15);
 
 /// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
 const REFUSED_AT_MOST: Duration = Duration::from_secs(5);

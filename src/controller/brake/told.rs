@@ -8,16 +8,30 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::SELDOM_LOOK;
 use crate::api::{ConfirmedReleases, Direction, RecentReleases};
+use crate::controller::client::REQUEST_DEADLINE;
+use crate::controller::consistent_read::CONSISTENT_READ_HOLDS;
+use crate::controller::tier_writer::WRITING_RELEASES_TAKES;
 use crate::policy::brake::{Brake, Fingerprint, Rest, WINDOW};
 
 /// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
 const NAMESPACES_AT_MOST: i64 = 1_000_000;
 
-/// So long after the status told of it a release is answered for: its word holds 15 s, the look before the deletion 5 s, and
-/// the answer takes up to 10 s; waiting for that word takes a quarter of a second, and the status tells no fractions of one. It
-/// counts from that answer, of which the status does not tell. (A deletion that nobody answered may be carried out later still.)
-const MADE_WITHIN: Duration = Duration::from_secs(32);
+/// What a status tells of lets releases go for so long after it was counted. Longer than writing it takes, and than who waited
+/// for it looks away, so that it lets go whoever waited, however late it lands.
+pub(super) const WORD_HOLDS: Duration = WRITING_RELEASES_TAKES
+    .saturating_add(SELDOM_LOOK)
+    .saturating_add(Duration::from_secs(2));
+
+/// So long after the status told of it a release is made at most: on a word that holds, after a read that does, by a deletion
+/// that is answered; the answer begins when it is made, however long its end takes. (One that nobody answered may be carried out
+/// later still.) Two seconds more, since a worker waits for one word of several after the other, and the status tells no
+/// fractions of a second.
+const MADE_WITHIN: Duration = WORD_HOLDS
+    .saturating_add(CONSISTENT_READ_HOLDS)
+    .saturating_add(REQUEST_DEADLINE)
+    .saturating_add(Duration::from_secs(2));
 
 /// What one tier's status says.
 #[derive(Debug, Default)]

@@ -133,5 +133,5 @@ async fn a_read_before_a_release_that_hangs_keeps_no_heal_of_the_namespace_waiti
     appears(HOLE, &reconciler, &namespaces);
     tokio::time::sleep(LONG).await;
     let waited = heal(&deletions) - appeared;
-    assert!(waited <= SECOND_LOOK_HOLDS, "{waited:?}");
+    assert!(waited <= CONSISTENT_READ_HOLDS, "{waited:?}");
 }

@@ -2,6 +2,7 @@ mod heirs;
 mod keeper;
 mod late;
 mod pruned;
+mod slow;
 
 use http::{Request, Response};
 use kube::Client;
