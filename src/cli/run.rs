@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// Namespaces that may lose the isolation of a direction within 10 minutes without a confirmation: a number, or a
-    /// percentage of those isolated in it (at least one namespace)
+    /// percentage of those isolated in it (at least one namespace; 100% is no limit)
     #[arg(long, env = "COFFERDAM_MAX_UNPROTECTED", value_name = "N|N%", default_value_t)]
     max_unprotected: MaxUnprotected,
     /// Every namespace is planned again this often, whether or not something is known to have happened

@@ -252,6 +252,8 @@ impl Brake {
     fn limit_among(&self, protected: u64, opened: u64) -> u64 {
         match self.limit {
             MaxUnprotected::Namespaces(namespaces) => namespaces,
+            // Only what cannot be read is more.
+            MaxUnprotected::Percent(100) => u64::MAX - 1,
             MaxUnprotected::Percent(percent) => {
                 let before = protected.saturating_add(opened);
                 (before.saturating_mul(u64::from(percent)) / 100).max(1)

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// How many namespaces may lose the isolation of a direction within [`WINDOW`](super::WINDOW) without a confirmation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MaxUnprotected {
-    /// So many of a hundred that are isolated in that direction, rounded down, but one at least.
+    /// So many of a hundred that are isolated in that direction, rounded down, but one at least; 100 is no limit.
     Percent(u8),
     /// So many; with 0 each release has to be confirmed.
     Namespaces(u64),

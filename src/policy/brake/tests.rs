@@ -133,6 +133,20 @@ fn who_is_isolated_again_does_not_raise_the_limit() {
     }
 }
 
+// After a restart it was 100 % of those that were left, which those that had gone were more than.
+#[test]
+fn a_hundred_percent_is_no_limit() {
+    let mut brake = Brake::new(MaxUnprotected::Percent(100));
+    brake.inherit(Direction::ALL.map(|direction| Inherited {
+        tier_uid: "t".into(),
+        direction,
+        namespaces: 41,
+        until: WINDOW,
+        unreadable: None,
+    }));
+    assert_eq!(all_ask(&mut brake, &mut census(0, 0..12), seconds(1)), 2 * 12);
+}
+
 /// Each is looked at again every few seconds, and all of them under one lock: a walk through what went, at every look,
 /// would take minutes here.
 #[test]
