@@ -2,6 +2,7 @@
 //! take the last place in the window both.
 
 mod earlier;
+mod heirs;
 mod persisted;
 mod told;
 

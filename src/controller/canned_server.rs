@@ -1,5 +1,6 @@
 //! An API server of a test's own: it answers as it is told, at once, and remembers what it was asked.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response};
@@ -14,6 +15,8 @@ use crate::telemetry::metrics::{KnownSeries, Metrics};
 #[derive(Clone)]
 pub struct CannedServer {
     code: Arc<Mutex<u16>>,
+    /// What is asked for under a path that ends so is answered otherwise.
+    exceptions: Arc<Mutex<BTreeMap<&'static str, u16>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
@@ -40,12 +43,17 @@ impl CannedServer {
     pub fn answering(code: u16) -> Self {
         Self {
             code: Arc::new(Mutex::new(code)),
+            exceptions: Arc::default(),
             asked: Arc::default(),
         }
     }
 
     pub fn answer(&self, code: u16) {
         *self.code.lock().unwrap() = code;
+    }
+
+    pub fn answer_under(&self, end_of_path: &'static str, code: u16) {
+        self.exceptions.lock().unwrap().insert(end_of_path, code);
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -58,7 +66,7 @@ impl CannedServer {
             let server = server.clone();
             async move {
                 let asked = Asked::of(request).await?;
-                let code = *server.code.lock().unwrap();
+                let code = server.code_for(&asked.path);
                 let answer = Body::from(answer_to(&asked, code).to_string().into_bytes());
                 server.asked.lock().unwrap().push(asked);
                 Response::builder()
@@ -68,6 +76,12 @@ impl CannedServer {
             }
         };
         Client::new(service_fn(answer), "default")
+    }
+
+    fn code_for(&self, path: &str) -> u16 {
+        let exceptions = self.exceptions.lock().unwrap();
+        let exception = exceptions.iter().find(|(end, _)| path.ends_with(**end));
+        exception.map_or(*self.code.lock().unwrap(), |(_, code)| *code)
     }
 
     pub fn tier_writer(&self) -> TierWriter {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::brake::ReleaseBrake;
 use super::cache::{Cache, KnownTier};
 use super::ledger::Ledger;
 use super::patience::Patience;
@@ -17,6 +18,7 @@ use crate::policy::handover::{FinalizerChange, finalizer_change};
 pub(super) struct Handover {
     pub(super) cache: Arc<Cache>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) brake: Arc<ReleaseBrake>,
 }
 
 impl Handover {
@@ -29,14 +31,29 @@ impl Handover {
                 continue;
             }
             let outstanding = || self.outstanding(&known);
-            if let Some(change) =
-                finalizer_change(&known.parsed, known.has_our_finalizer(), definition_ends, outstanding)
-            {
-                write(tiers, &known, change, patience).await;
-            } else {
+            let change = finalizer_change(&known.parsed, known.has_our_finalizer(), definition_ends, outstanding);
+            let Some(change) = change else {
                 patience.succeeded(&known.parsed.identity().uid);
+                continue;
+            };
+            // Where the definition ends, all that could tell go with it.
+            let goes = known.parsed.identity().terminating && !definition_ends;
+            if !goes || self.others_tell(tiers, &known, patience).await {
+                write(tiers, &known, change, patience).await;
             }
         }
+    }
+
+    /// Whether the tier may go without what it released being forgotten. What earlier processes released is not known before
+    /// the brake has learned it; that brings another look about.
+    async fn others_tell(&self, tiers: &TierWriter, known: &KnownTier, patience: &mut Patience) -> bool {
+        let identity = known.parsed.identity();
+        if !self.brake.has_learned() {
+            return false;
+        }
+        let told = self.brake.tell_before_it_goes(tiers, identity).await;
+        told.inspect_err(|failure| patience.failed(&identity.uid, &identity.name, failure))
+            .is_ok()
     }
 
     /// In how many namespaces something is to be done before the tier may go.

@@ -59,6 +59,7 @@ impl Reporter {
         let handover = Handover {
             cache: Arc::clone(&cache),
             ledger: Arc::clone(&ledger),
+            brake: Arc::clone(&brake),
         };
         Self {
             cache,

@@ -1,6 +1,7 @@
 //! The mass-change brake: no mistake opens many namespaces, and nothing that is meant takes more than a confirmation.
 
 mod hanging;
+mod heirs;
 mod late_word;
 mod pruned;
 mod takeover;

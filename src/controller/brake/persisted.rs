@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
+use super::heirs::as_reported_on;
 use super::told::{WORD_HOLDS, releases_of};
 use crate::controller::patience::Patience;
 use crate::controller::queue::back_off;
@@ -37,7 +38,7 @@ pub(in crate::controller) enum Word {
 const REFUSED_AT_MOST: Duration = Duration::from_secs(5);
 
 /// When so many tiers are gone that the cache still shows, it is waited for.
-const GONE_AT_MOST: usize = 3;
+pub(super) const GONE_AT_MOST: usize = 3;
 
 /// The digest of a confirmation and how many of its releases are still to be done.
 type SizeOfRest = (Arc<str>, usize);
@@ -52,6 +53,8 @@ pub(super) struct Writing {
     owed: BTreeSet<Arc<str>>,
     /// What failed last of each tier. Who waited for it need not try too: each would take as long, one after the other.
     refused: BTreeMap<Arc<str>, Refused>,
+    /// Tiers that are about to go, or were found gone although the cache still shows them: others tell what they released.
+    pub(super) leaving: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,26 @@ impl Writing {
     fn refuses(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
         let refused = self.refused.get(tier_uid)?;
         (refused.at >= waits_since || now < refused.until).then(|| refused.failure.clone())
+    }
+
+    /// How often in a row the tier's status was not taken.
+    pub(super) fn refusals(&self, tier_uid: &str) -> u32 {
+        self.refused.get(tier_uid).map_or(0, |refused| refused.failures)
+    }
+
+    /// What it told before, nobody can read any more.
+    fn is_gone(&mut self, tier_uid: &Arc<str>) {
+        self.counted.remove(tier_uid);
+        self.leaving.insert(Arc::clone(tier_uid));
+    }
+
+    /// Of tiers that are not there nothing has to be known.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.counted.retain(|uid, _| is_there(uid));
+        self.confirmed.retain(|uid, _| is_there(uid));
+        self.owed.retain(|uid| is_there(uid));
+        self.refused.retain(|uid, _| is_there(uid));
+        self.leaving.retain(|uid| is_there(uid));
     }
 
     fn is_refused(&mut self, tier_uid: &Arc<str>, failure: &Failure, at: Duration) {
@@ -167,20 +190,23 @@ impl ReleaseBrake {
         grant: Grant,
         waits_since: Duration,
     ) -> Word {
-        self.hand_on(&mut persisted);
+        self.forget_gone(&mut persisted);
         let tier_uid = self.teller_of(&grant);
         let own = self.cache.tier_of_uid(&tier_uid);
+        let refuses = |persisted: &Writing, uid: &str| persisted.refuses(uid, waits_since, self.began.elapsed());
+        // One that goes takes up nothing, and what was released by then is told before more is.
+        if own.as_ref().is_some_and(|own| own.terminating)
+            && let Err(failure) = self.have_an_heir_tell(&mut persisted, &tiers, refuses).await
+        {
+            return Word::Refused(failure);
+        }
         let heirs = self.heirs().into_iter().filter(|heir| heir.uid != tier_uid);
-        let mut gone: Vec<Arc<str>> = Vec::new();
         for tier in own.into_iter().chain(heirs).take(GONE_AT_MOST) {
-            if let Some(failure) = persisted.refuses(&tier.uid, waits_since, self.began.elapsed()) {
+            if let Some(failure) = refuses(&persisted, &tier.uid) {
                 return Word::Refused(failure);
             }
-            for gone in &gone {
-                self.report_on(gone, &tier.uid, &mut persisted);
-            }
             match self.write(&mut persisted, &tiers, &tier).await {
-                Ok(Landed::Gone) => gone.push(Arc::clone(&tier.uid)),
+                Ok(Landed::Gone) => {}
                 // The tier that has the place may have been another than the one that was written, if that went meanwhile.
                 Ok(_) if self.is_told(&persisted, &grant) => return Word::Landed,
                 Ok(_) => return Word::NotYet,
@@ -191,19 +217,27 @@ impl ReleaseBrake {
     }
 
     /// Writes down what was confirmed and what of that is still to be done, and has another tier tell what one released that
-    /// is gone since. What fails is tried again when the tier's patience ends.
+    /// is gone since: the first whose status is taken. What fails is tried again when the tier's patience ends.
     pub(in crate::controller) async fn tend(&self, tiers: &TierWriter, patience: &mut Patience) {
-        self.hand_on(&mut *self.persisted.lock().await);
+        let is_untold = {
+            let mut persisted = self.persisted.lock().await;
+            self.forget_gone(&mut persisted);
+            !self.untold(&persisted).is_empty()
+        };
+        let mut heirs_to_ask = GONE_AT_MOST;
         for known in self.cache.tiers() {
             let (tier, mut persisted) = (known.parsed.identity(), self.persisted.lock().await);
             let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
-            let owes = differs || persisted.owed.contains(&tier.uid);
-            if !owes {
+            let owes_its_own = differs || persisted.owed.contains(&tier.uid);
+            let takes_up = is_untold && !self.taken_up_by(tier, &persisted).is_empty();
+            if !owes_its_own && !takes_up {
                 patience.succeeded(&tier.uid);
-            }
-            if !owes || !patience.may_try(&tier.uid) {
                 continue;
             }
+            if !patience.may_try(&tier.uid) || (!owes_its_own && heirs_to_ask == 0) {
+                continue;
+            }
+            heirs_to_ask = heirs_to_ask.saturating_sub(usize::from(takes_up));
             match self.write(&mut persisted, tiers, tier).await {
                 Ok(_) => patience.succeeded(&tier.uid),
                 Err(failure) => patience.failed(&tier.uid, &tier.name, &failure),
@@ -211,49 +245,22 @@ impl ReleaseBrake {
         }
     }
 
-    /// What is known of a tier that is gone is told by another.
-    fn hand_on(&self, persisted: &mut Writing) {
-        let gone = |uid: &Arc<str>| self.cache.tier_of_uid(uid).is_none();
-        persisted.counted.retain(|uid, _| !gone(uid));
-        persisted.confirmed.retain(|uid, _| !gone(uid));
-        persisted.owed.retain(|uid| !gone(uid));
-        persisted.refused.retain(|uid, _| !gone(uid));
-        let orphans: Vec<_> = self.state().brake.tiers_of_late().into_iter().filter(gone).collect();
-        let Some(heir) = self.heir().filter(|_| !orphans.is_empty()) else {
-            return;
-        };
-        for orphan in orphans {
-            self.report_on(&orphan, &heir.uid, persisted);
-        }
-    }
-
-    /// What was reported on a tier that is gone is reported on another from now on, whose status does not tell of it yet, and
-    /// has to, whatever becomes of the release that this was found out by.
-    fn report_on(&self, gone: &str, heir: &Arc<str>, persisted: &mut Writing) {
-        self.state().brake.hand_on(gone, heir);
-        persisted.counted.remove(heir);
-        persisted.owes(heir);
-    }
-
-    /// The first tier that stays.
-    fn heir(&self) -> Option<Arc<TierIdentity>> {
-        self.heirs().into_iter().next()
-    }
-
-    fn heirs(&self) -> Vec<Arc<TierIdentity>> {
-        let tiers = self.cache.tiers().into_iter();
-        let identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
-        identities.filter(|identity| !identity.terminating).collect()
-    }
-
-    async fn write(&self, persisted: &mut Writing, tiers: &TierWriter, tier: &TierIdentity) -> Result<Landed, Failure> {
+    /// Has the status of a tier tell of its releases, and of those that nobody else can tell of.
+    ///
+    /// # Errors
+    /// When the API server did not take it: then those are reported where they were.
+    pub(super) async fn write(
+        &self,
+        persisted: &mut Writing,
+        tiers: &TierWriter,
+        tier: &TierIdentity,
+    ) -> Result<Landed, Failure> {
+        let taken_up = self.taken_up_by(tier, persisted);
         let now = self.began.elapsed();
         let (releases, rest) = {
             let state = self.state();
-            (
-                releases_of(&state.brake, &tier.uid, now),
-                state.brake.size_of_rest(&tier.uid),
-            )
+            let told = as_reported_on(&tier.uid, &taken_up, &state.brake);
+            (releases_of(&told, &tier.uid, now), state.brake.size_of_rest(&tier.uid))
         };
         let watched = self.cache.version_of_tier(&tier.uid);
         let written = tiers.write_releases(tier, watched, &releases).await;
@@ -263,9 +270,13 @@ impl ReleaseBrake {
                 persisted.refused.remove(&tier.uid);
                 persisted.owed.remove(&tier.uid);
                 persisted.knows(&tier.uid, rest);
+                self.reported_on(&tier.uid, &taken_up, persisted);
                 Ok(Landed::Yes)
             }
-            Ok(landed) => Ok(landed),
+            Ok(landed) => {
+                persisted.is_gone(&tier.uid);
+                Ok(landed)
+            }
             Err(failure) => {
                 persisted.is_refused(&tier.uid, &failure, self.began.elapsed());
                 Err(failure)

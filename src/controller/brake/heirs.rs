@@ -1,0 +1,139 @@
+//! What was reported on a tier that is gone, or goes, is told by the status of another. It is reported on the first until the
+//! second tells: whoever ends in between leaves behind no status that tells less than there was.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::ReleaseBrake;
+use super::persisted::{GONE_AT_MOST, Writing};
+use crate::controller::tier_writer::{Landed, TierWriter};
+use crate::policy::brake::Brake;
+use crate::policy::record::Failure;
+use crate::policy::{TierIdentity, words};
+
+impl ReleaseBrake {
+    /// What nobody else can tell once this tier is gone is told by another before that. Where no other tier stays nobody can.
+    ///
+    /// # Errors
+    /// When none of those that were asked tells: then the tier has to stay.
+    pub(in crate::controller) async fn tell_before_it_goes(
+        &self,
+        tiers: &TierWriter,
+        tier: &TierIdentity,
+    ) -> Result<(), Failure> {
+        let mut persisted = self.persisted.lock().await;
+        if !self.state().brake.tiers_of_late().contains(&tier.uid) {
+            return Ok(());
+        }
+        persisted.leaving.insert(Arc::clone(&tier.uid));
+        let told = self.have_an_heir_tell(&mut persisted, tiers, |_, _| None).await;
+        persisted.leaving.remove(&tier.uid);
+        told.map_err(|failure| Failure {
+            message: format!(
+                "IsolationTier {} stays until another tells what it released: {}",
+                tier.name, failure.message
+            ),
+            ..failure
+        })
+    }
+
+    /// One heir after the other is asked, those first whose status was taken last, until one tells of everything that nobody
+    /// tells of. `refuses` says why one is not to be asked now.
+    pub(super) async fn have_an_heir_tell(
+        &self,
+        persisted: &mut Writing,
+        tiers: &TierWriter,
+        refuses: impl Fn(&Writing, &str) -> Option<Failure>,
+    ) -> Result<(), Failure> {
+        if self.untold(persisted).is_empty() {
+            return Ok(());
+        }
+        let mut heirs = self.heirs();
+        heirs.retain(|heir| !self.taken_up_by(heir, persisted).is_empty());
+        heirs.sort_by_key(|heir| persisted.refusals(&heir.uid));
+        let (mut asked, mut answer) = (0, Ok(()));
+        for heir in heirs {
+            if let Some(failure) = refuses(persisted, &heir.uid) {
+                answer = Err(failure);
+                continue;
+            }
+            answer = match self.write(persisted, tiers, &heir).await {
+                Ok(Landed::Yes) => return Ok(()),
+                Ok(_) => Err(is_gone(&heir)),
+                Err(failure) => Err(failure),
+            };
+            asked += 1;
+            if asked == GONE_AT_MOST {
+                break;
+            }
+        }
+        answer
+    }
+
+    /// Of tiers that are gone nothing has to be known but what they released.
+    pub(super) fn forget_gone(&self, persisted: &mut Writing) {
+        persisted.keep(|uid| self.cache.tier_of_uid(uid).is_some());
+    }
+
+    /// The tiers that stay.
+    pub(super) fn heirs(&self) -> Vec<Arc<TierIdentity>> {
+        let tiers = self.cache.tiers().into_iter();
+        let identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
+        identities.filter(|identity| !identity.terminating).collect()
+    }
+
+    /// The tiers whose releases nobody tells of: they are gone, or go, and no other told since.
+    pub(super) fn untold(&self, persisted: &Writing) -> Vec<Arc<str>> {
+        let of_late = self.state().brake.tiers_of_late().into_iter();
+        let is_there = |uid: &Arc<str>| self.cache.tier_of_uid(uid).is_some();
+        of_late
+            .filter(|uid| persisted.leaving.contains(uid) || !is_there(uid))
+            .collect()
+    }
+
+    /// Of which other tiers the status of this one has to tell, if it is written. One that goes takes up nothing.
+    pub(super) fn taken_up_by(&self, heir: &TierIdentity, persisted: &Writing) -> Vec<Arc<str>> {
+        if heir.terminating {
+            return Vec::new();
+        }
+        let mut taken_up = self.untold(persisted);
+        taken_up.retain(|uid| *uid != heir.uid);
+        taken_up
+    }
+
+    /// The status of the heir tells of them.
+    pub(super) fn reported_on(&self, heir: &Arc<str>, taken_up: &[Arc<str>], persisted: &mut Writing) {
+        let mut state = self.state();
+        for tier in taken_up {
+            state.brake.hand_on(tier, heir);
+        }
+        persisted.leaving.remove(heir);
+    }
+}
+
+/// How it is to be once the heir tells of them.
+pub(super) fn as_reported_on<'brake>(
+    heir: &Arc<str>,
+    taken_up: &[Arc<str>],
+    brake: &'brake Brake,
+) -> Cow<'brake, Brake> {
+    let mut brake = Cow::Borrowed(brake);
+    for tier in taken_up {
+        brake.to_mut().hand_on(tier, heir);
+    }
+    brake
+}
+
+fn is_gone(tier: &TierIdentity) -> Failure {
+    Failure {
+        reason: words::REQUEST_FAILED,
+        message: format!(
+            "status of IsolationTier {}: it is gone, which the watch does not show yet; it is tried again",
+            tier.name
+        ),
+        retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
