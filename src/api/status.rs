@@ -52,7 +52,7 @@ pub struct IsolationTierStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<NamespaceProblem>,
     /// How many namespaces this tier left open of late, and what of a confirmed list is still to be done. It counts towards
-    /// `--max-unprotected` until it is ten minutes old, also for a controller that starts anew.
+    /// `--max-unprotected` for ten minutes, and for 32 s more for a controller that starts anew.
     ///
     /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
