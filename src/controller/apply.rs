@@ -196,7 +196,7 @@ fn record(outcome: &mut Outcome, name: &PolicyName, result: Result<(), WriteErro
     match result {
         Ok(()) => _ = outcome.committed.insert(name.clone()),
         Err(WriteError::NamespaceGone) => outcome.namespace_gone = true,
-        Err(WriteError::ObjectGone | WriteError::OtherRevision) => outcome.look_again = true,
+        Err(WriteError::ObjectGone | WriteError::OtherRevision) => outcome.must_replan = true,
         Err(WriteError::Failed(failure)) => _ = outcome.failure.get_or_insert(failure),
     }
 }

@@ -71,12 +71,12 @@ struct Judged {
 pub(super) struct Ruling {
     pub(super) grants: Vec<Grant>,
     /// When to look again, where something has to stay that the plan would have removed.
-    pub(super) look_again: Option<Duration>,
+    pub(super) retry_in: Option<Duration>,
 }
 
 /// The releases that are made now.
 #[must_use = "what is made has to be told"]
-pub(super) struct Going(Vec<Grant>);
+pub(super) struct Begun(Vec<Grant>);
 
 impl ReleaseBrake {
     pub(super) fn new(cache: Arc<Cache>, ledger: Arc<Ledger>, limit: MaxUnprotected) -> Self {
@@ -103,10 +103,10 @@ impl ReleaseBrake {
             return Ruling::default();
         }
         if !self.has_learned() {
-            plan.brake(&wanted.iter().map(|release| release.direction).collect());
+            plan.hold_back(&wanted.iter().map(|release| release.direction).collect());
             return Ruling {
                 grants: Vec::new(),
-                look_again: Some(self.early_look()),
+                retry_in: Some(self.early_look()),
             };
         }
         let (mut state, now) = (self.state(), self.began.elapsed());
@@ -119,9 +119,9 @@ impl ReleaseBrake {
         let granted: BTreeSet<_> = grants.iter().map(|grant| &grant.release).collect();
         let held = wanted.iter().filter(|release| !granted.contains(release));
         let held: BTreeSet<Direction> = held.map(|release| release.direction).collect();
-        plan.brake(&held);
+        plan.hold_back(&held);
         Ruling {
-            look_again: (!held.is_empty()).then_some(HELD_LOOK),
+            retry_in: (!held.is_empty()).then_some(HELD_LOOK),
             grants,
         }
     }
@@ -136,46 +136,46 @@ impl ReleaseBrake {
     }
 
     /// What was granted waits with its places. Returns when to look again: ever more seldom, since thousands may wait.
-    pub(super) fn put_off(&self, grants: Vec<Grant>) -> Duration {
+    pub(super) fn keep_waiting(&self, grants: Vec<Grant>) -> Duration {
         let (mut state, now) = (self.state(), self.began.elapsed());
-        let since = grants.iter().filter_map(Grant::takes_a_place).min();
-        grants.into_iter().for_each(|grant| state.brake.put_off(grant));
+        let since = grants.iter().filter_map(Grant::place_taken_at).min();
+        grants.into_iter().for_each(|grant| state.brake.keep_waiting(grant));
         let waited = since.map_or(SELDOM_LOOK, |since| now.saturating_sub(since));
         waited.clamp(SOON_LOOK, SELDOM_LOOK)
     }
 
     /// What the consistent read left in the plan is made now; the others give their places back.
-    pub(super) fn go(&self, grants: Vec<Grant>, plan: &Plan) -> Going {
-        let mut going = Vec::new();
+    pub(super) fn begin(&self, grants: Vec<Grant>, plan: &Plan) -> Begun {
+        let mut begun = Vec::new();
         if grants.is_empty() {
-            return Going(going);
+            return Begun(begun);
         }
         let (mut state, now) = (self.state(), self.began.elapsed());
         for grant in grants {
             let mut removals = plan.removals.iter();
             if removals.any(|removal| removal.uid == grant.release.policy_uid) {
-                state.brake.goes(&grant, now);
-                going.push(grant);
+                state.brake.count_from(&grant, now);
+                begun.push(grant);
             } else {
                 state.brake.withdraw(grant);
             }
         }
-        Going(going)
+        Begun(begun)
     }
 
     /// Those releases are made, as far as they were committed. All of them count from now on, since nobody knows when in
     /// between the API server made them.
-    pub(super) fn made(&self, going: &Going, plan: &Plan, committed: &BTreeSet<PolicyName>) {
-        if going.0.is_empty() {
+    pub(super) fn answered(&self, begun: &Begun, plan: &Plan, committed: &BTreeSet<PolicyName>) {
+        if begun.0.is_empty() {
             return;
         }
         let (mut state, now) = (self.state(), self.began.elapsed());
         let State { brake, judged } = &mut *state;
-        going.0.iter().for_each(|grant| brake.goes(grant, now));
+        begun.0.iter().for_each(|grant| brake.count_from(grant, now));
         let made = plan.removals.iter().filter(|removal| committed.contains(&removal.name));
         let made: BTreeSet<_> = made.map(|removal| &removal.uid).collect();
         let is_made = |grant: &&Grant| made.contains(&grant.release.policy_uid);
-        let Some(Grant { release, .. }) = going.0.iter().find(is_made) else {
+        let Some(Grant { release, .. }) = begun.0.iter().find(is_made) else {
             return;
         };
         let wanted = judged.census.wanted_in(&release.namespace);

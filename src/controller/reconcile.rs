@@ -161,7 +161,7 @@ impl Reconciler {
                 self.metrics.reconcile_failed(CONTROLLER, failure.reason);
                 ReconcileResult::Error
             }
-            None if outcome.look_again => ReconcileResult::Requeue,
+            None if outcome.must_replan => ReconcileResult::Requeue,
             None => ReconcileResult::Success,
         };
         self.metrics.reconciled(CONTROLLER, result, took);

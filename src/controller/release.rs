@@ -29,17 +29,17 @@ impl Reconciler {
         ruling: Ruling,
         outcome: &mut Outcome,
     ) -> Option<Duration> {
-        let Ruling { grants, look_again } = ruling;
+        let Ruling { grants, retry_in } = ruling;
         if !outcome.is_complete() || outcome.namespace_gone || plan.removals.is_empty() {
             self.brake.withdraw(grants);
-            return look_again;
+            return retry_in;
         }
         // First, since a release may take long, and may fail.
         let others = plan.take_what_opens_nothing();
         let for_others = self.clear_away(visit, &others, outcome).await;
         let for_releases = self.release(visit, plan, grants, outcome).await;
         plan.removals.extend(others);
-        [look_again, for_others, for_releases].into_iter().flatten().min()
+        [retry_in, for_others, for_releases].into_iter().flatten().min()
     }
 
     /// Removes what opens nothing. It may be a heal: what is left of it does not wait for the back-off.
@@ -53,10 +53,10 @@ impl Reconciler {
                 let remove = self.writer.remove(&self.cache, namespace, removals, None, outcome);
                 remove.await;
             }
-            Err(_late) => outcome.look_again = true,
+            Err(_late) => outcome.must_replan = true,
         }
         self.pulse.beat();
-        outcome.look_again.then_some(SELDOM_LOOK)
+        outcome.must_replan.then_some(SELDOM_LOOK)
     }
 
     /// Removes the bases that the plan removes, and what goes with them.
@@ -75,28 +75,29 @@ impl Reconciler {
         let Ok(_turn) = timeout_at(deadline, self.removals.releases.acquire()).await else {
             let soon = self.holds(plan, grants, Word::NotYet, outcome);
             // What is left was never ours, so that nobody has to be told of it; but it takes its turn.
-            outcome.look_again |= !plan.removals.is_empty();
+            outcome.must_replan |= !plan.removals.is_empty();
             return soon.or(Some(SELDOM_LOOK));
         };
         let (mut told, mut wait) = (Vec::new(), None);
         let word = self.brake.write_down(&self.tiers, &grants, deadline).await;
         self.pulse.beat();
         match word {
-            Word::Landed => told = grants,
+            Word::Told => told = grants,
             word => wait = self.holds(plan, grants, word, outcome),
         }
         let holds_until = Instant::now() + CONSISTENT_READ_HOLDS;
         if !plan.removals.is_empty() {
-            self.look_again(visit, plan, holds_until, outcome).await;
+            self.keep_what_a_consistent_read_wants(visit, plan, holds_until, outcome)
+                .await;
             self.pulse.beat();
         }
-        let going = self.brake.go(told, plan);
+        let begun = self.brake.begin(told, plan);
         let (namespace, until) = (&visit.view.namespace, Some(holds_until.into_std()));
         let remove = self
             .writer
             .remove(&self.cache, namespace, &plan.removals, until, outcome);
         remove.await;
-        self.brake.made(&going, plan, &outcome.committed);
+        self.brake.answered(&begun, plan, &outcome.committed);
         wait
     }
 
@@ -106,9 +107,9 @@ impl Reconciler {
             return None;
         }
         let directions: BTreeSet<Direction> = grants.iter().map(|grant| grant.release.direction).collect();
-        plan.brake(&directions);
+        plan.hold_back(&directions);
         let Word::Refused(failure) = word else {
-            return Some(self.brake.put_off(grants));
+            return Some(self.brake.keep_waiting(grants));
         };
         self.brake.withdraw(grants);
         outcome.failure = Some(failure);
@@ -117,9 +118,15 @@ impl Reconciler {
 
     /// Keeps only the removals that a consistent read wants too. Where it does not, the watches are behind, or it was no
     /// answer: nothing else may bring another look about.
-    async fn look_again(&self, visit: &Visit<'_>, plan: &mut Plan, holds_until: Instant, outcome: &mut Outcome) {
+    async fn keep_what_a_consistent_read_wants(
+        &self,
+        visit: &Visit<'_>,
+        plan: &mut Plan,
+        holds_until: Instant,
+        outcome: &mut Outcome,
+    ) {
         let (again, failure) = self.plan_again(visit, holds_until).await;
-        outcome.look_again |= !plan.keep_removals_also_in(&again);
+        outcome.must_replan |= !plan.keep_removals_also_in(&again);
         outcome.failure = outcome.failure.take().or(failure);
     }
 

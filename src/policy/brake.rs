@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use self::census::{Census, could_release, stands, stays_isolated};
 use self::confirmation::{Confirmed, Spent, digest_of};
-pub use self::confirmation::{Fingerprint, Rest};
+pub use self::confirmation::{Fingerprint, RemainingConfirmation};
 pub use self::held::Held;
 pub use self::inherited::Inherited;
 pub use self::max_unprotected::MaxUnprotected;
@@ -61,7 +61,7 @@ pub struct Brake {
     inherited: Vec<Inherited>,
     confirmed: BTreeMap<Arc<str>, Confirmed>,
     /// What was confirmed to earlier processes, where no census has shown the annotation yet, by the uid of the tier.
-    legacies: BTreeMap<Arc<str>, Rest>,
+    inherited_confirmations: BTreeMap<Arc<str>, RemainingConfirmation>,
     spent: Spent,
     /// Before this nothing of what was let go is over.
     next_expiry: Duration,
@@ -76,7 +76,7 @@ impl Brake {
             waiting: BTreeMap::new(),
             inherited: Vec::new(),
             confirmed: BTreeMap::new(),
-            legacies: BTreeMap::new(),
+            inherited_confirmations: BTreeMap::new(),
             spent: Spent::default(),
             next_expiry: Duration::ZERO,
         }
@@ -158,7 +158,7 @@ impl Brake {
     /// A digest confirms the list that it was made of. What of that list is not wanted any more is not confirmed for a
     /// later time.
     fn read_confirmations(&mut self, census: &Census) {
-        self.take_up_legacies(census);
+        self.resume_confirmations(census);
         for confirmed in self.confirmed.values_mut() {
             confirmed.releases.retain(|release| census.wants(release));
         }

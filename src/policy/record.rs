@@ -50,7 +50,7 @@ pub enum NamespaceState {
     Protected,
     /// Base policies wait for an allowance to resolve: a running workload would be cut off.
     Waiting,
-    /// Something else was found than was planned against: it is planned again at once.
+    /// Not all of the plan could be done as it was planned: it is planned again.
     Unfinished,
     /// The last write failed.
     Failed(Failure),
@@ -86,14 +86,14 @@ pub struct Outcome {
     /// Whether the namespace turned out to be gone or going: nothing is wrong, and nothing is to be done.
     pub namespace_gone: bool,
     /// Whether a change met another revision than the one planned against, or the read before a release came to another plan,
-    /// or got too old: look again.
-    pub look_again: bool,
+    /// or got too old, or a removal got no turn.
+    pub must_replan: bool,
 }
 
 impl Outcome {
     /// Whether everything that was planned is done.
     pub fn is_complete(&self) -> bool {
-        self.failure.is_none() && !self.look_again
+        self.failure.is_none() && !self.must_replan
     }
 }
 
@@ -134,7 +134,7 @@ impl NamespaceRecord {
             state: match (&governor, &outcome.failure) {
                 (_, Some(failure)) => NamespaceState::Failed(failure.clone()),
                 (None, None) => NamespaceState::Ungoverned,
-                (Some(_), None) if outcome.look_again || outcome.namespace_gone => NamespaceState::Unfinished,
+                (Some(_), None) if outcome.must_replan || outcome.namespace_gone => NamespaceState::Unfinished,
                 (Some(_), None) if plan.waiting.is_empty() => NamespaceState::Protected,
                 (Some(_), None) => NamespaceState::Waiting,
             },

@@ -284,7 +284,7 @@ impl Catalogue {
                 message: String::from("a fault"),
                 retry_after: None,
             }),
-            look_again,
+            must_replan: look_again,
             ..Outcome::default()
         };
         let now = Timestamp::from_second(3000).unwrap();

@@ -121,7 +121,7 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
         let crowded = removed(&writer, &cache, &crowded, &some, until);
         let (_, outcome) = tokio::join!(crowded, removed(&writer, &cache, &released, &release, until));
         assert_eq!(
-            (outcome.committed.len(), outcome.look_again),
+            (outcome.committed.len(), outcome.must_replan),
             (committed, committed == 0)
         );
     }

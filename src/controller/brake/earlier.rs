@@ -17,7 +17,7 @@ use crate::api::names::CONFIRM_ANNOTATION;
 use crate::controller::consistent_read::list_tiers;
 use crate::controller::error::chain;
 use crate::controller::queue::back_off;
-use crate::policy::brake::{Inherited, Rest};
+use crate::policy::brake::{Inherited, RemainingConfirmation};
 
 impl ReleaseBrake {
     /// Reads what earlier processes let go and were told. From the API server and not from the cache, which may be behind
@@ -111,9 +111,9 @@ impl ReleaseBrake {
             unreadable: None,
         }));
         if let Some(rest) = told.confirmed {
-            persisted.knows(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
+            persisted.status_tells(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
             // Otherwise it was taken back since. Another digest may have been made with this one.
-            if annotation_of(tier).and_then(Rest::spent).is_some() {
+            if annotation_of(tier).and_then(RemainingConfirmation::spent).is_some() {
                 state.brake.inherit_confirmations([(uid, rest)]);
             } else {
                 state.brake.remember_spent(&uid, &rest.digest);
@@ -131,7 +131,7 @@ impl ReleaseBrake {
              confirmation",
             left.as_secs()
         );
-        persisted.owes(&uid);
+        persisted.must_write(&uid);
         let mut state = self.state();
         state.brake.inherit(Direction::ALL.map(|direction| Inherited {
             tier_uid: Arc::clone(&uid),
@@ -140,7 +140,7 @@ impl ReleaseBrake {
             until,
             unreadable: Some(name.as_str().into()),
         }));
-        let spent = annotation_of(tier).and_then(Rest::spent);
+        let spent = annotation_of(tier).and_then(RemainingConfirmation::spent);
         state.brake.inherit_confirmations(spent.map(|spent| (uid, spent)));
     }
 }

@@ -27,7 +27,7 @@ pub(super) type Persisted = Arc<Mutex<Writing>>;
 #[derive(Debug)]
 pub(in crate::controller) enum Word {
     /// It does.
-    Landed,
+    Told,
     /// It does not, and may soon: it is under way, or another is, or the tier turned out to be gone.
     NotYet,
     /// It cannot at present.
@@ -41,16 +41,16 @@ const REFUSED_AT_MOST: Duration = Duration::from_secs(5);
 pub(super) const GONE_AT_MOST: usize = 3;
 
 /// The digest of a confirmation and how many of its releases are still to be done.
-type SizeOfRest = (Arc<str>, usize);
+type RemainingSize = (Arc<str>, usize);
 
 #[derive(Debug, Default)]
 pub(super) struct Writing {
     /// When that was counted which each tier's status tells, by the tier's uid: the places that were taken by then.
     counted: BTreeMap<Arc<str>, Duration>,
     /// What each tier's status tells of what was confirmed.
-    confirmed: BTreeMap<Arc<str>, SizeOfRest>,
+    confirmed: BTreeMap<Arc<str>, RemainingSize>,
     /// Whose status has to be written although nothing is released.
-    owed: BTreeSet<Arc<str>>,
+    to_write: BTreeSet<Arc<str>>,
     /// What failed last of each tier. Who waited for it need not try too: each would take as long, one after the other.
     refused: BTreeMap<Arc<str>, Refused>,
     /// Tiers that are about to go, or were found gone although the cache still shows them: others tell what they released.
@@ -69,7 +69,7 @@ struct Refused {
 
 impl Writing {
     /// This is what the status tells.
-    pub(super) fn knows(&mut self, tier_uid: &Arc<str>, rest: Option<SizeOfRest>) {
+    pub(super) fn status_tells(&mut self, tier_uid: &Arc<str>, rest: Option<RemainingSize>) {
         match rest {
             Some(rest) => _ = self.confirmed.insert(Arc::clone(tier_uid), rest),
             None => _ = self.confirmed.remove(tier_uid),
@@ -77,18 +77,18 @@ impl Writing {
     }
 
     /// The status has to be written.
-    pub(super) fn owes(&mut self, tier_uid: &Arc<str>) {
-        self.owed.insert(Arc::clone(tier_uid));
+    pub(super) fn must_write(&mut self, tier_uid: &Arc<str>) {
+        self.to_write.insert(Arc::clone(tier_uid));
     }
 
     /// `now` bounds how old a word may be; those of tiers that are gone count for nothing.
     fn tells_of(&self, grant: &Grant, brake: &Brake, now: Duration, stands: impl Fn(&str) -> bool) -> bool {
-        let Some(taken_at) = grant.takes_a_place() else {
+        let Some(taken_at) = grant.place_taken_at() else {
             let tier_uid = &grant.release.tier_uid;
             // Under one digest what was written holds all that is left.
-            let digest = |size: &SizeOfRest| Arc::clone(&size.0);
+            let digest = |size: &RemainingSize| Arc::clone(&size.0);
             let told = self.confirmed.get(tier_uid).map(digest);
-            return told.is_some() && told == brake.size_of_rest(tier_uid).as_ref().map(digest);
+            return told.is_some() && told == brake.remaining_size(tier_uid).as_ref().map(digest);
         };
         let tier_uid = brake.told_by(grant).filter(|tier_uid| stands(tier_uid));
         let counted = tier_uid.and_then(|tier_uid| self.counted.get(tier_uid));
@@ -96,7 +96,7 @@ impl Writing {
     }
 
     /// Why the tier is not to be written to now, for who has waited for it since then.
-    fn refuses(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
+    fn refusal(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
         let refused = self.refused.get(tier_uid)?;
         (refused.at >= waits_since || now < refused.until).then(|| refused.failure.clone())
     }
@@ -116,12 +116,12 @@ impl Writing {
     pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
         self.counted.retain(|uid, _| is_there(uid));
         self.confirmed.retain(|uid, _| is_there(uid));
-        self.owed.retain(|uid| is_there(uid));
+        self.to_write.retain(|uid| is_there(uid));
         self.refused.retain(|uid, _| is_there(uid));
         self.leaving.retain(|uid| is_there(uid));
     }
 
-    fn is_refused(&mut self, tier_uid: &Arc<str>, failure: &Failure, at: Duration) {
+    fn note_refusal(&mut self, tier_uid: &Arc<str>, failure: &Failure, at: Duration) {
         let failures = self.refused.get(tier_uid).map_or(0, |refused| refused.failures);
         let failures = failures.saturating_add(1);
         let wait = back_off(tier_uid, failures).min(REFUSED_AT_MOST);
@@ -154,7 +154,7 @@ impl ReleaseBrake {
             }
             let write = Arc::clone(self).write_where_it_stays(persisted, tiers.clone(), grant.clone(), waits_since);
             match timeout_at(deadline, tokio::spawn(write)).await {
-                Ok(Ok(Word::Landed)) => {}
+                Ok(Ok(Word::Told)) => {}
                 Ok(Ok(word)) => return word,
                 Err(_late) => return Word::NotYet,
                 // As if it had been this worker: the process ends by that.
@@ -164,7 +164,7 @@ impl ReleaseBrake {
                 },
             }
         }
-        Word::Landed
+        Word::Told
     }
 
     fn is_told(&self, persisted: &Writing, grant: &Grant) -> bool {
@@ -176,7 +176,7 @@ impl ReleaseBrake {
     /// Whose status has to tell of it. Not its own tier's, where that turned out to be gone and the place was handed on.
     fn teller_of(&self, grant: &Grant) -> Arc<str> {
         let state = self.state();
-        let handed_on = grant.takes_a_place().and_then(|_| state.brake.told_by(grant));
+        let handed_on = grant.place_taken_at().and_then(|_| state.brake.told_by(grant));
         Arc::clone(handed_on.unwrap_or(&grant.release.tier_uid))
     }
 
@@ -193,7 +193,7 @@ impl ReleaseBrake {
         self.forget_gone(&mut persisted);
         let tier_uid = self.teller_of(&grant);
         let own = self.cache.tier_of_uid(&tier_uid);
-        let refuses = |persisted: &Writing, uid: &str| persisted.refuses(uid, waits_since, self.began.elapsed());
+        let refuses = |persisted: &Writing, uid: &str| persisted.refusal(uid, waits_since, self.began.elapsed());
         // One that goes takes up nothing, and what was released by then is told before more is.
         if own.as_ref().is_some_and(|own| own.terminating)
             && let Err(failure) = self.have_an_heir_tell(&mut persisted, &tiers, refuses).await
@@ -208,7 +208,7 @@ impl ReleaseBrake {
             match self.write(&mut persisted, &tiers, &tier).await {
                 Ok(Landed::Gone) => {}
                 // The tier that has the place may have been another than the one that was written, if that went meanwhile.
-                Ok(_) if self.is_told(&persisted, &grant) => return Word::Landed,
+                Ok(_) if self.is_told(&persisted, &grant) => return Word::Told,
                 Ok(_) => return Word::NotYet,
                 Err(failure) => return Word::Refused(failure),
             }
@@ -227,8 +227,8 @@ impl ReleaseBrake {
         let mut heirs_to_ask = GONE_AT_MOST;
         for known in self.cache.tiers() {
             let (tier, mut persisted) = (known.parsed.identity(), self.persisted.lock().await);
-            let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.size_of_rest(&tier.uid).as_ref();
-            let owes_its_own = differs || persisted.owed.contains(&tier.uid);
+            let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.remaining_size(&tier.uid).as_ref();
+            let owes_its_own = differs || persisted.to_write.contains(&tier.uid);
             let takes_up = is_untold && !self.taken_up_by(tier, &persisted).is_empty();
             if !owes_its_own && !takes_up {
                 patience.succeeded(&tier.uid);
@@ -260,7 +260,10 @@ impl ReleaseBrake {
         let (releases, rest) = {
             let state = self.state();
             let told = as_reported_on(&tier.uid, &taken_up, &state.brake);
-            (releases_of(&told, &tier.uid, now), state.brake.size_of_rest(&tier.uid))
+            (
+                releases_of(&told, &tier.uid, now),
+                state.brake.remaining_size(&tier.uid),
+            )
         };
         let watched = self.cache.version_of_tier(&tier.uid);
         let written = tiers.write_releases(tier, watched, &releases).await;
@@ -268,8 +271,8 @@ impl ReleaseBrake {
             Ok(Landed::Yes) => {
                 persisted.counted.insert(Arc::clone(&tier.uid), now);
                 persisted.refused.remove(&tier.uid);
-                persisted.owed.remove(&tier.uid);
-                persisted.knows(&tier.uid, rest);
+                persisted.to_write.remove(&tier.uid);
+                persisted.status_tells(&tier.uid, rest);
                 self.reported_on(&tier.uid, &taken_up, persisted);
                 Ok(Landed::Yes)
             }
@@ -278,7 +281,7 @@ impl ReleaseBrake {
                 Ok(landed)
             }
             Err(failure) => {
-                persisted.is_refused(&tier.uid, &failure, self.began.elapsed());
+                persisted.note_refusal(&tier.uid, &failure, self.began.elapsed());
                 Err(failure)
             }
         }

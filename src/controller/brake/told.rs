@@ -13,7 +13,7 @@ use crate::api::{ConfirmedReleases, Direction, RecentReleases};
 use crate::controller::client::REQUEST_DEADLINE;
 use crate::controller::consistent_read::CONSISTENT_READ_HOLDS;
 use crate::controller::tier_writer::WRITING_RELEASES_TAKES;
-use crate::policy::brake::{Brake, Fingerprint, Rest, WINDOW};
+use crate::policy::brake::{Brake, Fingerprint, RemainingConfirmation, WINDOW};
 
 /// More namespaces than any cluster has: whoever writes a higher number into a status did not count.
 const NAMESPACES_AT_MOST: i64 = 1_000_000;
@@ -39,7 +39,7 @@ pub(super) struct Told {
     pub(super) releases: Vec<(Direction, u64)>,
     /// For how long that still counts.
     pub(super) left: Duration,
-    pub(super) confirmed: Option<Rest>,
+    pub(super) confirmed: Option<RemainingConfirmation>,
 }
 
 /// What no controller can have counted.
@@ -70,11 +70,11 @@ pub(super) fn releases_of(brake: &Brake, tier_uid: &str, now: Duration) -> Value
     };
     let mut releases = json!(releases);
     // Named also where there is none: a merge patch keeps what it does not name.
-    releases["confirmed"] = json!(brake.rest_of(tier_uid).map(confirmed_releases));
+    releases["confirmed"] = json!(brake.remaining_of(tier_uid).map(confirmed_releases));
     releases
 }
 
-fn confirmed_releases(rest: Rest) -> ConfirmedReleases {
+fn confirmed_releases(rest: RemainingConfirmation) -> ConfirmedReleases {
     let fingerprints: Vec<_> = rest.fingerprints.into_iter().collect();
     ConfirmedReleases {
         digest: rest.digest.to_string(),
@@ -121,7 +121,7 @@ pub(super) fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable>
     })
 }
 
-fn rest(confirmed: ConfirmedReleases) -> Result<Rest, String> {
+fn rest(confirmed: ConfirmedReleases) -> Result<RemainingConfirmation, String> {
     let (fingerprints, left_over) = confirmed.remaining.0.as_chunks::<{ size_of::<Fingerprint>() }>();
     if !left_over.is_empty() {
         return Err(format!(
@@ -130,7 +130,7 @@ fn rest(confirmed: ConfirmedReleases) -> Result<Rest, String> {
             confirmed.remaining.0.len()
         ));
     }
-    Ok(Rest {
+    Ok(RemainingConfirmation {
         digest: confirmed.digest.into(),
         fingerprints: fingerprints.iter().copied().collect(),
     })

@@ -189,7 +189,7 @@ impl Plan {
 
     /// Keeps the base of each direction of `held`, and with it what we allow beside it: without that it would cut off
     /// the pods that it is for. What somebody else put there goes.
-    pub fn brake(&mut self, held: &BTreeSet<Direction>) {
+    pub fn hold_back(&mut self, held: &BTreeSet<Direction>) {
         if held.is_empty() {
             return;
         }

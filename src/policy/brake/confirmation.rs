@@ -21,14 +21,14 @@ pub type Fingerprint = [u8; 8];
 
 /// What of a confirmed list is still to be done, short enough for a status.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rest {
+pub struct RemainingConfirmation {
     /// What confirmed it.
     pub digest: Arc<str>,
-    /// At most [`Rest::AT_MOST`], however long the list is.
+    /// At most [`RemainingConfirmation::AT_MOST`], however long the list is.
     pub fingerprints: BTreeSet<Fingerprint>,
 }
 
-impl Rest {
+impl RemainingConfirmation {
     /// Both directions of 12,288 namespaces: 256 KiB in base64, where an object may have 1.5 MiB. What is beyond that has
     /// to be confirmed again when a process ends before it is done.
     pub const AT_MOST: usize = 24_576;
@@ -79,29 +79,29 @@ impl Brake {
     /// The digest that was confirmed last, whatever is left of it.
     pub(super) fn confirmed_last(&self, tier: &str) -> Option<&Arc<str>> {
         let confirmed = self.confirmed.get(tier).map(|confirmed| &confirmed.digest);
-        let legacy = || self.legacies.get(tier).map(|rest| &rest.digest);
+        let legacy = || self.inherited_confirmations.get(tier).map(|rest| &rest.digest);
         confirmed.or_else(legacy).or_else(|| self.spent.of(tier))
     }
 
     /// What was confirmed to a tier and is still to be done, for a later process. A confirmation of which nothing is left
     /// is told too: it must not be taken for a new one.
-    pub fn rest_of(&self, tier: &str) -> Option<Rest> {
+    pub fn remaining_of(&self, tier: &str) -> Option<RemainingConfirmation> {
         let Some(confirmed) = self.confirmed.get(tier) else {
-            let spent = || self.spent.of(tier).map(Rest::nothing_of);
-            return self.legacies.get(tier).cloned().or_else(spent);
+            let spent = || self.spent.of(tier).map(RemainingConfirmation::nothing_of);
+            return self.inherited_confirmations.get(tier).cloned().or_else(spent);
         };
-        let releases = confirmed.releases.iter().take(Rest::AT_MOST);
-        Some(Rest {
+        let releases = confirmed.releases.iter().take(RemainingConfirmation::AT_MOST);
+        Some(RemainingConfirmation {
             digest: Arc::clone(&confirmed.digest),
             fingerprints: releases.map(Release::fingerprint).collect(),
         })
     }
 
-    /// As [`Self::rest_of`], the digest and how many releases there are: under one digest a rest only shrinks, so that these
+    /// As [`Self::remaining_of`], the digest and how many releases there are: under one digest a rest only shrinks, so that these
     /// tell one from another.
-    pub fn size_of_rest(&self, tier: &str) -> Option<(Arc<str>, usize)> {
+    pub fn remaining_size(&self, tier: &str) -> Option<(Arc<str>, usize)> {
         let Some(confirmed) = self.confirmed.get(tier) else {
-            let rest = self.rest_of(tier)?;
+            let rest = self.remaining_of(tier)?;
             return Some((rest.digest, rest.fingerprints.len()));
         };
         Some((Arc::clone(&confirmed.digest), confirmed.releases.len()))

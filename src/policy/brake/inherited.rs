@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::confirmation::Confirmed;
-use super::{Brake, Census, Rest};
+use super::{Brake, Census, RemainingConfirmation};
 use crate::api::Direction;
 
 /// Releases of an earlier process, without their names.
@@ -32,8 +32,8 @@ impl Brake {
 
     /// What was confirmed to earlier processes, by the uid of the tier, is confirmed to this one as soon as a census shows
     /// the annotation. What of it is not wanted by then takes another confirmation.
-    pub fn inherit_confirmations(&mut self, rests: impl IntoIterator<Item = (Arc<str>, Rest)>) {
-        self.legacies.extend(rests);
+    pub fn inherit_confirmations(&mut self, rests: impl IntoIterator<Item = (Arc<str>, RemainingConfirmation)>) {
+        self.inherited_confirmations.extend(rests);
     }
 
     /// How many namespaces `tier` opened in each direction within the window, earlier processes included: what a later
@@ -81,21 +81,21 @@ impl Brake {
         self.inherited.iter().find_map(|inherited| inherited.unreadable.clone())
     }
 
-    pub(super) fn take_up_legacies(&mut self, census: &Census) {
-        for (tier, rest) in std::mem::take(&mut self.legacies) {
+    pub(super) fn resume_confirmations(&mut self, census: &Census) {
+        for (tier, rest) in std::mem::take(&mut self.inherited_confirmations) {
             if census.confirmations.get(&tier) != Some(&rest.digest) {
-                self.legacies.insert(tier, rest);
+                self.inherited_confirmations.insert(tier, rest);
                 continue;
             }
             self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
         }
-        self.take_up_predecessors(census);
+        self.resume_superseded(census);
     }
 
     /// The annotation may confirm what was shown after what an earlier process was told, which ended before it wrote that
     /// down. Any other annotation says nothing of it: the census may be older.
-    fn take_up_predecessors(&mut self, census: &Census) {
-        for (tier, rest) in self.legacies.clone() {
+    fn resume_superseded(&mut self, census: &Census) {
+        for (tier, rest) in self.inherited_confirmations.clone() {
             let Some(digest) = census.confirmations.get(&tier) else {
                 continue;
             };
@@ -105,7 +105,7 @@ impl Brake {
             self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
             let releases = self.held_of(census, &tier);
             if !releases.is_empty() && self.digest_for(&tier, &releases) == **digest {
-                self.legacies.remove(&tier);
+                self.inherited_confirmations.remove(&tier);
             } else {
                 self.confirmed.remove(&tier);
             }
@@ -113,7 +113,7 @@ impl Brake {
     }
 }
 
-impl Rest {
+impl RemainingConfirmation {
     /// What of it is still wanted.
     fn in_census(&self, census: &Census, tier: &str) -> Confirmed {
         let wanted = census.wanted().filter(|release| *release.tier_uid == *tier);

@@ -28,7 +28,7 @@ const KEPT: Duration = Duration::from_secs(60);
 impl Brake {
     /// The release waits for what has to come before it, and keeps its place: whoever tells of all places tells of it, however
     /// long that takes.
-    pub fn put_off(&mut self, grant: Grant) {
+    pub fn keep_waiting(&mut self, grant: Grant) {
         if grant.at.is_some() {
             self.waiting.insert(grant.release.key(), grant);
         }
@@ -48,7 +48,7 @@ impl Brake {
     }
 
     /// The release is made now: it counts from now on, however long it has had its place.
-    pub fn goes(&mut self, grant: &Grant, now: Duration) {
+    pub fn count_from(&mut self, grant: &Grant, now: Duration) {
         if let Some(of_one) = self.recent.get_mut(&grant.release.key())
             && grant.at.is_some()
             && let Some(last) = of_one.pop()
@@ -115,7 +115,7 @@ impl Grant {
     }
 
     /// Since when it has its place; `None` where it was confirmed, which takes none.
-    pub fn takes_a_place(&self) -> Option<Duration> {
+    pub fn place_taken_at(&self) -> Option<Duration> {
         self.at
     }
 }

@@ -137,7 +137,7 @@ fn only_the_bases_and_what_we_allow_beside_them_wait_for_a_release() {
             removals: goes.clone(),
             ..Plan::default()
         };
-        braked.brake(
+        braked.hold_back(
             &plan
                 .removals
                 .iter()

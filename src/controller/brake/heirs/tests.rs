@@ -188,7 +188,7 @@ async fn what_a_tier_that_is_gone_released_is_told_before_more_is_released() {
             .write_down(&scene.server.tier_writer(), &grants, later())
             .await;
         let lands = asked.last().unwrap().0 == "t/status";
-        assert_eq!(matches!(word, Word::Landed), lands, "{word:?}");
+        assert_eq!(matches!(word, Word::Told), lands, "{word:?}");
         let asked: Vec<_> = asked
             .iter()
             .map(|(path, count)| ((*path).to_owned(), json!(count)))

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tower::service_fn;
 
-use super::super::Going;
+use super::super::Begun;
 use super::*;
 use crate::api::Direction;
 use crate::controller::cache::Cache;
@@ -84,7 +84,7 @@ pub fn later() -> Instant {
 }
 
 async fn lands(brake: &Arc<ReleaseBrake>, tiers: &TierWriter, grants: &[Grant]) -> bool {
-    matches!(brake.write_down(tiers, grants, later()).await, Word::Landed)
+    matches!(brake.write_down(tiers, grants, later()).await, Word::Told)
 }
 
 // Where the tier was gone, and no other stood, releases went without a word.
@@ -249,7 +249,7 @@ async fn nobody_waits_for_a_word_longer_than_the_bound_and_one_is_under_way() {
     tokio::time::sleep(ROUND_TRIP).await;
     for grants in &grants {
         let word = brake.write_down(&tiers, grants, Instant::now() + bound).await;
-        assert!(matches!(word, Word::Landed), "{word:?}");
+        assert!(matches!(word, Word::Told), "{word:?}");
     }
     assert_eq!(started.elapsed(), bound + ROUND_TRIP);
     // What was counted long ago tells too little of what goes now.
@@ -293,7 +293,7 @@ async fn who_waits_behind_a_write_of_another_tier_that_fails_writes_its_own() {
         async move { lands(&brake, &server(200), &grants).await }
     });
     tokio::task::yield_now().await;
-    held.is_refused(&"uid-other".into(), &failure, brake.began.elapsed());
+    held.note_refusal(&"uid-other".into(), &failure, brake.began.elapsed());
     drop(held);
     assert!(waits.await.unwrap());
 }
@@ -322,9 +322,9 @@ async fn a_place_that_was_handed_on_is_told_by_who_has_it() {
 #[tokio::test(start_paused = true)]
 async fn a_release_counts_from_when_its_deletion_was_answered() {
     let brake = brake_with_a_tier();
-    let going = Going(grants(&brake, 1).remove(0));
+    let begun = Begun(grants(&brake, 1).remove(0));
     tokio::time::sleep(ROUND_TRIP).await;
-    brake.made(&going, &Plan::default(), &BTreeSet::new());
+    brake.answered(&begun, &Plan::default(), &BTreeSet::new());
     let mut state = brake.state();
     state.brake.held(&Census::default(), WINDOW + ROUND_TRIP / 2);
     assert_eq!(state.brake.recent_of("uid-t"), [(Direction::Egress, 1)].into());

@@ -81,6 +81,6 @@ fn what_is_written_down_is_read_again() {
     brake.held(&census, Duration::ZERO);
     let written = releases_of(&brake, "t", Duration::ZERO);
     let told = read(&written, Timestamp::now()).unwrap();
-    assert_eq!(told.confirmed, brake.rest_of("t"));
+    assert_eq!(told.confirmed, brake.remaining_of("t"));
     assert_eq!(told.confirmed.unwrap().fingerprints.len(), 3);
 }

@@ -105,7 +105,7 @@ impl History {
             Step::Ask(number) => self.asks(number, &census),
             Step::PutOff(number) => {
                 let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
-                grants.into_iter().for_each(|grant| self.brake.put_off(grant));
+                grants.into_iter().for_each(|grant| self.brake.keep_waiting(grant));
             }
             Step::Withdraw(number) => {
                 let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
@@ -130,7 +130,7 @@ impl History {
         let goes: BTreeSet<_> = grants.iter().map(|grant| grant.release.direction).collect();
         for grant in grants {
             assert!(census.wants(&grant.release));
-            self.brake.goes(&grant, self.now);
+            self.brake.count_from(&grant, self.now);
             if !self.confirmed.remove(&grant.release) {
                 self.opened.push((self.now, grant.release.key()));
             }
@@ -142,7 +142,7 @@ impl History {
     }
 
     fn restarts(&mut self) {
-        let rests = TIERS.map(|tier| self.brake.rest_of(tier).map(|rest| (tier.into(), rest)));
+        let rests = TIERS.map(|tier| self.brake.remaining_of(tier).map(|rest| (tier.into(), rest)));
         self.brake = Brake::new(self.limit);
         for (tier, recent) in &self.told {
             self.brake

@@ -68,10 +68,10 @@ fn a_confirmation_of_which_nothing_was_done_yet_came_back_with_a_restart() {
     let mut brake = after_a_restart(&brake, limit, seconds(3));
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(4)), 0);
     // What takes it back ends it for good.
-    let rest = brake.rest_of("t").unwrap();
+    let rest = brake.remaining_of("t").unwrap();
     assert_eq!((&*rest.digest, rest.fingerprints.len()), (&*digest, 0));
     brake.held(&census(100, []), seconds(5));
-    assert_eq!(brake.rest_of("t"), Some(rest));
+    assert_eq!(brake.remaining_of("t"), Some(rest));
 }
 
 // `kubectl annotate` of what stands there already changes nothing.
@@ -100,10 +100,14 @@ fn who_confirms_more_while_a_list_is_worked_off_takes_nothing_back() {
 #[test]
 fn the_rest_of_a_list_is_bounded_and_what_is_beyond_is_held() {
     let limit = MaxUnprotected::Namespaces(0);
-    let namespaces = Rest::AT_MOST / 2 + 5;
+    let namespaces = RemainingConfirmation::AT_MOST / 2 + 5;
     let (brake, wanted, _) = confirmed(limit, namespaces);
-    let rest = brake.rest_of("t").unwrap();
-    assert_eq!(rest.fingerprints.len(), Rest::AT_MOST, "and no two are equal");
+    let rest = brake.remaining_of("t").unwrap();
+    assert_eq!(
+        rest.fingerprints.len(),
+        RemainingConfirmation::AT_MOST,
+        "and no two are equal"
+    );
     let mut brake = after_a_restart(&brake, limit, seconds(1));
     assert_eq!(brake.held(&wanted, seconds(2))["t"].releases.len(), 2 * 5);
 }
@@ -123,8 +127,8 @@ fn who_cannot_know_what_went_lets_nothing_go_and_takes_no_annotation_for_new() {
         until: seconds(60),
         unreadable: Some("restricted".into()),
     }));
-    assert_eq!(Rest::spent("yes, all of them"), None);
-    brake.inherit_confirmations([("t".into(), Rest::spent(&digest).unwrap())]);
+    assert_eq!(RemainingConfirmation::spent("yes, all of them"), None);
+    brake.inherit_confirmations([("t".into(), RemainingConfirmation::spent(&digest).unwrap())]);
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(1)), 0);
     let held = brake.held(&wanted, seconds(1)).remove("t").unwrap();
     let words = held.in_words("other");
@@ -165,7 +169,7 @@ fn a_rest_waits_for_the_annotation_that_confirmed_it() {
     let (brake, mut wanted, _) = confirmed(limit, 10);
     let mut brake = after_a_restart(&brake, limit, seconds(1));
     assert_eq!(all_ask(&mut brake, &mut census(0, 0..10), seconds(2)), 0);
-    assert_eq!(brake.rest_of("t").unwrap().fingerprints.len(), 20);
+    assert_eq!(brake.remaining_of("t").unwrap().fingerprints.len(), 20);
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(3)), 20);
 }
 
@@ -185,5 +189,5 @@ fn a_confirmation_after_another_was_lost_when_the_process_ended_before_it_was_wr
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(4)), 0);
     confirm(&mut wanted, "t", &chained);
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(5)), 20);
-    assert_eq!(&*brake.rest_of("t").unwrap().digest, chained);
+    assert_eq!(&*brake.remaining_of("t").unwrap().digest, chained);
 }

@@ -14,7 +14,7 @@ fn a_digest_that_is_gone_for_a_moment_confirms_nothing_when_it_comes_back() {
         // The labels are put right, and the annotation is gone.
         brake.held(&census(100, []), seconds(2));
         if restarts {
-            let rest = brake.rest_of("t").unwrap();
+            let rest = brake.remaining_of("t").unwrap();
             assert_eq!((&*rest.digest, rest.fingerprints.len()), (&*digest, 0));
             brake = Brake::new(MaxUnprotected::default());
             brake.remember_spent(&"t".into(), &rest.digest);
@@ -34,6 +34,6 @@ fn what_is_remembered_of_confirmations_is_bounded() {
         let (tier, digest) = (format!("t{number}"), format!("{number:016}"));
         brake.remember_spent(&tier.as_str().into(), &digest.as_str().into());
     }
-    let known = (0..1000).filter(|number| brake.rest_of(&format!("t{number}")).is_some());
+    let known = (0..1000).filter(|number| brake.remaining_of(&format!("t{number}")).is_some());
     assert!(known.eq(744..1000));
 }

@@ -22,7 +22,7 @@ async fn a_word_lands_while_it_holds_or_is_given_up_aloud() {
         let grants = grants(&brake, 1).remove(0);
         match brake.write_down(&tiers, &grants, later()).await {
             // For who looked away meanwhile, too.
-            Word::Landed => {
+            Word::Told => {
                 tokio::time::sleep(SELDOM_LOOK).await;
                 assert!(brake.is_told(&*brake.persisted.lock().await, &grants[0]), "{seconds}");
             }
