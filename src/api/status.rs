@@ -51,8 +51,9 @@ pub struct IsolationTierStatus {
     /// ```
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<NamespaceProblem>,
-    /// How many namespaces this tier left open of late, and what of a confirmed list is still to be done. It counts towards
-    /// `--max-unprotected` for ten minutes, and for 32 s more for a controller that starts anew.
+    /// How many namespaces this tier left open of late, or one that is gone and that it tells of, and what of a confirmed
+    /// list is still to be done. It counts towards `--max-unprotected` for ten minutes; a controller that starts anew counts
+    /// all of it until 10 min 32 s after `latestTime`.
     ///
     /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +100,7 @@ pub struct NamespaceCounts {
     pub failed: i64,
 }
 
-/// Namespaces that a tier left open within ten minutes before `latestTime`, or was about to, without a confirmation.
+/// Namespaces that were left open of late, or were about to be, without a confirmation.
 ///
 /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]

@@ -1,4 +1,5 @@
-//! Our finalizer on tiers that take their policies along: put on, and taken off when everything is done.
+//! Our finalizer on tiers that take their policies along: put on, and taken off when everything is done
+//! and another tier tells what was released.
 //!
 //! A merge patch of `metadata.finalizers` under the resource version that was seen: it names no other field, so that
 //! nothing of anybody's spec or metadata is written, and where somebody else changed the list meanwhile it meets a

@@ -44,11 +44,18 @@ pub fn departing_status(
     previous: Option<&IsolationTierStatus>,
     now: Timestamp,
 ) -> IsolationTierStatus {
-    let message = format!(
-        "deleted with deletionPolicy Remove: {} to be handed over to another tier or released; with deletionPolicy Retain \
-         its policies would stay",
-        namespaces(i64::try_from(outstanding).unwrap_or(i64::MAX))
-    );
+    let message = if outstanding == 0 {
+        String::from(
+            "deleted with deletionPolicy Remove: all is done; it goes once the status of another tier tells what it released, and \
+             the log of the controller says what keeps that",
+        )
+    } else {
+        format!(
+            "deleted with deletionPolicy Remove: {} to be handed over to another tier or released; with deletionPolicy Retain \
+             its policies would stay",
+            namespaces(i64::try_from(outstanding).unwrap_or(i64::MAX))
+        )
+    };
     let verdict = Verdict {
         ready: "False",
         reason: if held.is_some() {

@@ -261,9 +261,9 @@ impl Catalogue {
     }
 
     /// What is remembered once those changes of a plan, a bit each, were committed.
-    pub fn remember(&mut self, id: PlanId, committed: u8, failed: bool, look_again: bool) -> RecordId {
+    pub fn remember(&mut self, id: PlanId, committed: u8, failed: bool, must_replan: bool) -> RecordId {
         let question = self.planned(id).question.clone();
-        let key = (question.record, id, committed, failed, look_again);
+        let key = (question.record, id, committed, failed, must_replan);
         if let Some(known) = self.after.get(&key) {
             return *known;
         }
@@ -284,7 +284,7 @@ impl Catalogue {
                 message: String::from("a fault"),
                 retry_after: None,
             }),
-            must_replan: look_again,
+            must_replan,
             ..Outcome::default()
         };
         let now = Timestamp::from_second(3000).unwrap();

@@ -128,7 +128,7 @@ pub struct Writing {
     /// A bit for each change.
     pub committed: u8,
     pub failed: bool,
-    pub look_again: bool,
+    pub must_replan: bool,
     /// Whether everything was written: said before the first removal.
     pub wrote_all: bool,
 }

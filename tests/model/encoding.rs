@@ -90,7 +90,7 @@ fn encode_writing(bytes: &mut Vec<u8>, writing: &Writing) {
         writing.phase,
         writing.committed,
         u8::from(writing.failed),
-        u8::from(writing.look_again),
+        u8::from(writing.must_replan),
         u8::from(writing.wrote_all),
         writing.progress.len() as u8,
     ]);

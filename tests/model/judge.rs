@@ -134,13 +134,13 @@ pub fn plan(catalogue: &Catalogue, plan: PlanId) -> Result<(), String> {
 /// Nothing is left to be done: what stands is the pure function of tiers and labels, and stays so after a restart.
 pub fn rest(state: &State, catalogue: &mut Catalogue) -> Result<(), String> {
     for namespace in 0..catalogue.scenario.namespaces.min(NAMESPACES) {
-        remaining_of(state, catalogue, namespace)
+        rest_of(state, catalogue, namespace)
             .map_err(|fault| format!("invariant 4: n{namespace} rests, but {fault}"))?;
     }
     Ok(())
 }
 
-fn remaining_of(state: &State, catalogue: &mut Catalogue, namespace: usize) -> Result<(), String> {
+fn rest_of(state: &State, catalogue: &mut Catalogue, namespace: usize) -> Result<(), String> {
     let (tiers, labels) = (state.tiers, state.labels[namespace]);
     let shelf = state.policies[namespace];
     if state.controller.policies[namespace][..RESERVED] != shelf[..RESERVED] {

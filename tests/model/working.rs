@@ -95,7 +95,7 @@ fn write(state: &mut State, catalogue: &mut Catalogue, namespace: usize, plan: P
         progress,
         committed: 0,
         failed: false,
-        look_again: false,
+        must_replan: false,
         wrote_all: false,
     });
     open_phase(state, catalogue, namespace);
@@ -130,7 +130,7 @@ fn writing(state: &mut State, namespace: usize) -> &mut Writing {
 fn open_phase(state: &mut State, catalogue: &Catalogue, namespace: usize) {
     let prunes_always = !catalogue.habits.prunes_only_after_success;
     let writing = writing(state, namespace);
-    let complete = !writing.failed && !writing.look_again;
+    let complete = !writing.failed && !writing.must_replan;
     let changes = &catalogue.planned(writing.plan).changes;
     for (change, (_, progress)) in changes.iter().zip(&mut writing.progress) {
         let goes = change.phase == writing.phase
@@ -164,7 +164,7 @@ fn go_on(state: &mut State, catalogue: &mut Catalogue, namespace: usize) {
         if writing.phase < RELEASES {
             writing.phase += 1;
             if writing.phase == CLEARINGS {
-                writing.wrote_all = !writing.failed && !writing.look_again;
+                writing.wrote_all = !writing.failed && !writing.must_replan;
             }
             if reads_first(writing, catalogue) {
                 let writing = writing.clone();
@@ -180,13 +180,13 @@ fn go_on(state: &mut State, catalogue: &mut Catalogue, namespace: usize) {
             open_phase(state, catalogue, namespace);
             continue;
         }
-        let look_again = writing.look_again || !writing.all_confirmed;
+        let must_replan = writing.must_replan || !writing.all_confirmed;
         let (plan, committed, failed) = (writing.plan, writing.committed, writing.failed);
-        let record = catalogue.remember(plan, committed, failed, look_again);
+        let record = catalogue.remember(plan, committed, failed, must_replan);
         let controller = &mut state.controller;
         controller.records[namespace] = Some(record);
         controller.work[namespace] = Work::Idle;
-        controller.dirty[namespace] |= (failed || look_again) && catalogue.habits.retries;
+        controller.dirty[namespace] |= (failed || must_replan) && catalogue.habits.retries;
         return;
     }
 }
@@ -273,7 +273,7 @@ pub fn answer(state: &mut State, catalogue: &mut Catalogue, namespace: usize, in
             answered
         }
         Progress::Read(answered) => {
-            writing.look_again = true;
+            writing.must_replan = true;
             answered
         }
         _ => {

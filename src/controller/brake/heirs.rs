@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ReleaseBrake;
-use super::persisted::{GONE_AT_MOST, Writing};
+use super::persisted::{TIERS_ASKED_AT_MOST, Writing};
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::Brake;
 use crate::policy::record::Failure;
@@ -26,7 +27,9 @@ impl ReleaseBrake {
             return Ok(());
         }
         persisted.leaving.insert(Arc::clone(&tier.uid));
-        let told = self.have_an_heir_tell(&mut persisted, tiers, |_, _| None).await;
+        // One that refused another of these a moment ago is not asked for each of them.
+        let waits = |persisted: &Writing, uid: &str| persisted.refusal(uid, Duration::MAX, self.began.elapsed());
+        let told = self.have_an_heir_tell(&mut persisted, tiers, waits).await;
         persisted.leaving.remove(&tier.uid);
         told.map_err(|failure| Failure {
             message: format!(
@@ -37,7 +40,7 @@ impl ReleaseBrake {
         })
     }
 
-    /// One heir after the other is asked, those first whose status was taken last, until one tells of everything that nobody
+    /// One heir after the other is asked, those first that refused least often in a row, until one tells of everything that nobody
     /// tells of. `refuses` says why one is not to be asked now.
     pub(super) async fn have_an_heir_tell(
         &self,
@@ -59,11 +62,11 @@ impl ReleaseBrake {
             }
             answer = match self.write(persisted, tiers, &heir).await {
                 Ok(Landed::Yes) => return Ok(()),
-                Ok(_) => Err(is_gone(&heir)),
+                Ok(_) => Err(found_gone(&heir)),
                 Err(failure) => Err(failure),
             };
             asked += 1;
-            if asked == GONE_AT_MOST {
+            if asked == TIERS_ASKED_AT_MOST {
                 break;
             }
         }
@@ -124,7 +127,7 @@ pub(super) fn as_reported_on<'brake>(
     brake
 }
 
-fn is_gone(tier: &TierIdentity) -> Failure {
+fn found_gone(tier: &TierIdentity) -> Failure {
     Failure {
         reason: words::REQUEST_FAILED,
         message: format!(

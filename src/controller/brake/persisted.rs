@@ -37,8 +37,8 @@ pub(in crate::controller) enum Word {
 /// A tier whose status was not taken is not asked for longer than this, unless the API server asks for more.
 const REFUSED_AT_MOST: Duration = Duration::from_secs(5);
 
-/// When so many tiers are gone that the cache still shows, it is waited for.
-pub(super) const GONE_AT_MOST: usize = 3;
+/// So many tiers are asked in one go; the others wait for the next look.
+pub(super) const TIERS_ASKED_AT_MOST: usize = 3;
 
 /// The digest of a confirmation and how many of its releases are still to be done.
 type RemainingSize = (Arc<str>, usize);
@@ -96,7 +96,7 @@ impl Writing {
     }
 
     /// Why the tier is not to be written to now, for who has waited for it since then.
-    fn refusal(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
+    pub(super) fn refusal(&self, tier_uid: &str, waits_since: Duration, now: Duration) -> Option<Failure> {
         let refused = self.refused.get(tier_uid)?;
         (refused.at >= waits_since || now < refused.until).then(|| refused.failure.clone())
     }
@@ -107,7 +107,7 @@ impl Writing {
     }
 
     /// What it told before, nobody can read any more.
-    fn is_gone(&mut self, tier_uid: &Arc<str>) {
+    fn note_gone(&mut self, tier_uid: &Arc<str>) {
         self.counted.remove(tier_uid);
         self.leaving.insert(Arc::clone(tier_uid));
     }
@@ -201,7 +201,7 @@ impl ReleaseBrake {
             return Word::Refused(failure);
         }
         let heirs = self.heirs().into_iter().filter(|heir| heir.uid != tier_uid);
-        for tier in own.into_iter().chain(heirs).take(GONE_AT_MOST) {
+        for tier in own.into_iter().chain(heirs).take(TIERS_ASKED_AT_MOST) {
             if let Some(failure) = refuses(&persisted, &tier.uid) {
                 return Word::Refused(failure);
             }
@@ -224,7 +224,7 @@ impl ReleaseBrake {
             self.forget_gone(&mut persisted);
             !self.untold(&persisted).is_empty()
         };
-        let mut heirs_to_ask = GONE_AT_MOST;
+        let mut heirs_to_ask = TIERS_ASKED_AT_MOST;
         for known in self.cache.tiers() {
             let (tier, mut persisted) = (known.parsed.identity(), self.persisted.lock().await);
             let differs = persisted.confirmed.get(&tier.uid) != self.state().brake.remaining_size(&tier.uid).as_ref();
@@ -277,7 +277,7 @@ impl ReleaseBrake {
                 Ok(Landed::Yes)
             }
             Ok(landed) => {
-                persisted.is_gone(&tier.uid);
+                persisted.note_gone(&tier.uid);
                 Ok(landed)
             }
             Err(failure) => {

@@ -79,8 +79,8 @@ impl Brake {
     /// The digest that was confirmed last, whatever is left of it.
     pub(super) fn confirmed_last(&self, tier: &str) -> Option<&Arc<str>> {
         let confirmed = self.confirmed.get(tier).map(|confirmed| &confirmed.digest);
-        let legacy = || self.inherited_confirmations.get(tier).map(|rest| &rest.digest);
-        confirmed.or_else(legacy).or_else(|| self.spent.of(tier))
+        let inherited = || self.inherited_confirmations.get(tier).map(|rest| &rest.digest);
+        confirmed.or_else(inherited).or_else(|| self.spent.of(tier))
     }
 
     /// What was confirmed to a tier and is still to be done, for a later process. A confirmation of which nothing is left

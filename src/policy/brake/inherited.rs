@@ -68,11 +68,11 @@ impl Brake {
         recent.chain(inherited).map(Arc::clone).collect()
     }
 
-    /// What is reported on a tier that is gone is reported on another from now on, which can tell a later process.
-    pub fn hand_on(&mut self, gone: &str, heir: &Arc<str>) {
+    /// What is reported on a tier that is gone, or goes, is reported on another from now on, which can tell a later process.
+    pub fn hand_on(&mut self, from: &str, heir: &Arc<str>) {
         let recent = self.recent.values_mut().flatten().map(|recent| &mut recent.tier_uid);
         let inherited = self.inherited.iter_mut().map(|inherited| &mut inherited.tier_uid);
-        for tier_uid in recent.chain(inherited).filter(|tier_uid| ***tier_uid == *gone) {
+        for tier_uid in recent.chain(inherited).filter(|tier_uid| ***tier_uid == *from) {
             *tier_uid = Arc::clone(heir);
         }
     }

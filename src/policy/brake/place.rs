@@ -77,7 +77,7 @@ impl Brake {
         }
     }
 
-    /// The place of a release that was put off.
+    /// The place of a release that was kept waiting.
     pub(super) fn kept_place(&mut self, release: &Release, now: Duration) -> Option<Grant> {
         let grant = self.waiting.remove(&release.key())?;
         let since = grant.at.unwrap_or_default();

@@ -125,7 +125,7 @@ async fn a_tier_whose_heirs_turn_out_to_be_gone_waits_for_the_watch_and_asks_the
     let mut scene = Scene::of(&tiers);
     scene.brake.inherit_from(&tiers).await;
     scene.server.answer(404);
-    assert_eq!(scene.settles().await.len(), GONE_AT_MOST);
+    assert_eq!(scene.settles().await.len(), TIERS_ASKED_AT_MOST);
     scene.brake.cache.tiers_listed(&tiers[..1]);
     scene.server.answer(200);
     tokio::time::advance(scene.patience.longest()).await;
@@ -147,7 +147,7 @@ async fn a_tier_goes_though_many_heirs_refuse_for_good() {
     for refused in ["/u/status", "/v/status", "/w/status"] {
         scene.server.answer_under(refused, 403);
     }
-    assert_eq!(scene.settles().await.len(), GONE_AT_MOST);
+    assert_eq!(scene.settles().await.len(), TIERS_ASKED_AT_MOST);
     tokio::time::advance(scene.patience.longest()).await;
     let asked = [("x/status".to_owned(), json!(2)), ("t".to_owned(), json!([]))];
     assert_eq!(scene.settles().await, asked);
@@ -195,4 +195,18 @@ async fn what_a_tier_that_is_gone_released_is_told_before_more_is_released() {
             .collect();
         assert_eq!(written(&scene.server), asked);
     }
+}
+
+// Each of them asked it, one after the other, and all other statuses waited for that.
+#[tokio::test(start_paused = true)]
+async fn an_heir_that_refuses_is_asked_once_for_all_that_go() {
+    let tiers = [
+        telling(going("t", FINALIZER), 2),
+        telling(going("v", FINALIZER), 1),
+        tier("u"),
+    ];
+    let mut scene = Scene::of(&tiers);
+    scene.brake.inherit_from(&tiers).await;
+    scene.server.answer_under("/u/status", 403);
+    assert_eq!(scene.settles().await, [("u/status".to_owned(), json!(2))]);
 }

@@ -114,7 +114,7 @@ async fn who_finds_a_tier_gone_tells_the_next_or_releases_nothing() {
         let told = brake.persisted.lock().await.counted.contains_key("uid-u");
         assert_eq!(told, written, "{code}");
         assert_eq!(brake.is_told(&*brake.persisted.lock().await, &grants[0]), written);
-        // Else what the tier released before was told by nobody, for good: no later look found it orphaned.
+        // Else what the tier released before was told by nobody, for good: no later look found it untold.
         let untold = brake.untold(&*brake.persisted.lock().await);
         assert_eq!(untold.is_empty(), written, "{code}");
     }

@@ -84,3 +84,23 @@ fn what_is_written_down_is_read_again() {
     assert_eq!(told.confirmed, brake.remaining_of("t"));
     assert_eq!(told.confirmed.unwrap().fingerprints.len(), 3);
 }
+
+#[test]
+fn what_users_are_told_of_how_long_releases_count_is_so() {
+    let counts = (WINDOW + MADE_WITHIN).as_secs();
+    let counts = format!("{} min {} s", counts / 60, counts % 60);
+    for (name, text) in [
+        ("README.md", include_str!("../../../../README.md")),
+        ("CHANGELOG.md", include_str!("../../../../CHANGELOG.md")),
+        (
+            "the runbook",
+            include_str!("../../../../docs/runbooks/CofferdamReleasesHeld.md"),
+        ),
+        (
+            "the definition",
+            include_str!("../../../../crds/cofferdam.dev_isolationtiers.yaml"),
+        ),
+    ] {
+        assert!(text.contains(&counts), "{name} does not say {counts}");
+    }
+}

@@ -17,7 +17,7 @@ enum Step {
     /// It asks, the status tells of it, and it goes.
     Ask(usize),
     /// It asks, and waits for the status.
-    PutOff(usize),
+    KeepWaiting(usize),
     /// It asks, and the consistent read wants it no more.
     Withdraw(usize),
     Confirm(&'static str),
@@ -32,7 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..NAMESPACES, tier()).prop_map(|(number, tier)| Step::Toggle(number, tier)),
         1 => Just(Step::Everything),
         8 => (0..NAMESPACES).prop_map(Step::Ask),
-        2 => (0..NAMESPACES).prop_map(Step::PutOff),
+        2 => (0..NAMESPACES).prop_map(Step::KeepWaiting),
         1 => (0..NAMESPACES).prop_map(Step::Withdraw),
         1 => tier().prop_map(Step::Confirm),
         1 => Just(Step::Restart),
@@ -103,7 +103,7 @@ impl History {
                 self.wanted.entry(number).or_insert(TIERS[number % TIERS.len()]);
             }),
             Step::Ask(number) => self.asks(number, &census),
-            Step::PutOff(number) => {
+            Step::KeepWaiting(number) => {
                 let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
                 grants.into_iter().for_each(|grant| self.brake.keep_waiting(grant));
             }
