@@ -113,11 +113,6 @@ pub fn cause_of_difference(
     }
 }
 
-/// Whether any mark says that it may have been ours.
-pub fn has_a_mark(marks: &Marks) -> bool {
-    marks.managed_by || marks.tier.is_some() || marks.rendered.is_some() || marks.tier_owner.is_some()
-}
-
 fn has_marks(marks: &Marks, spec: SpecDigest, tier: &TierIdentity, namespace_uid: &str) -> bool {
     let owner = marks.tier_owner.as_ref();
     owner.is_some_and(|owner| *owner.uid == *tier.uid && *owner.name == *tier.name)

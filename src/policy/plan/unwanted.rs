@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Action, Plan, Removal, Write};
 use crate::api::Direction;
-use crate::policy::drift::{self, Cause, DriftKind, Written};
+use crate::policy::drift::{Cause, DriftKind, Written};
 use crate::policy::render::emptied;
 use crate::policy::{
     Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, TierIdentity, World,
@@ -28,7 +28,7 @@ pub(super) fn left_behind(world: &World, namespace: &Namespace, observed: &Obser
     .collect()
 }
 
-/// `from` is the tier that it was written for, if it was ours, or may have been.
+/// `from` is the tier that it was written for, if it was ours.
 fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause, from: Option<&Arc<TierIdentity>>) -> Removal {
     Removal {
         name: name.clone(),
@@ -82,9 +82,7 @@ impl Plan {
             Cause::Drift(DriftKind::Surplus)
         };
         if !live.deleting {
-            // One that lost some of its marks opens its direction too, and nobody may remember it.
-            let marked = drift::has_a_mark(&live.marks).then(|| governor.tier.identity());
-            let from = written.map(|written| &written.tier).or(marked);
+            let from = written.map(|written| &written.tier);
             self.removals.push(removal(name, live, cause, from));
             return;
         }
