@@ -13,7 +13,7 @@ use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
 
 impl ReleaseBrake {
-    /// What nobody else can tell once this tier is gone is told by another before that. Where no other tier stays nobody can.
+    /// What nobody else can tell once this tier is gone is told by another before that. Where no other tier stands nobody can.
     ///
     /// # Errors
     /// When none of those that were asked tells: then the tier has to stay.
@@ -78,11 +78,16 @@ impl ReleaseBrake {
         persisted.keep(|uid| self.cache.tier_of_uid(uid).is_some());
     }
 
-    /// The tiers that stay.
+    /// The tiers that stay; where none does, those that our finalizer holds: they can tell until they go.
     pub(super) fn heirs(&self) -> Vec<Arc<TierIdentity>> {
-        let tiers = self.cache.tiers().into_iter();
-        let identities = tiers.map(|known| Arc::clone(known.parsed.identity()));
-        identities.filter(|identity| !identity.terminating).collect()
+        let mut tiers = self.cache.tiers();
+        let one_stays = tiers.iter().any(|known| !known.parsed.identity().terminating);
+        tiers.retain(|known| match known.parsed.identity().terminating {
+            true => !one_stays && known.has_our_finalizer(),
+            false => true,
+        });
+        let identities = tiers.iter().map(|known| known.parsed.identity());
+        identities.map(Arc::clone).collect()
     }
 
     /// The tiers whose releases nobody tells of: they are gone, or go, and no other told since.
@@ -94,9 +99,9 @@ impl ReleaseBrake {
             .collect()
     }
 
-    /// Of which other tiers the status of this one has to tell, if it is written. One that goes takes up nothing.
+    /// Of which other tiers the status of this one has to tell, if it is written. One that is no heir takes up nothing.
     pub(super) fn taken_up_by(&self, heir: &TierIdentity, persisted: &Writing) -> Vec<Arc<str>> {
-        if heir.terminating {
+        if !self.heirs().iter().any(|other| other.uid == heir.uid) {
             return Vec::new();
         }
         let mut taken_up = self.untold(persisted);

@@ -107,7 +107,7 @@ async fn a_tier_went_before_another_told_what_it_had_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_goes_at_once_where_it_released_nothing_or_no_other_stays() {
+async fn a_tier_goes_at_once_where_it_released_nothing_or_no_other_can_tell() {
     let other = [telling(going("t", FINALIZER), 0), telling(tier("u"), 1)];
     let alone = [telling(going("t", FINALIZER), 2), telling(going("u", "f"), 1)];
     for tiers in [&other[..], &alone] {
@@ -115,6 +115,20 @@ async fn a_tier_goes_at_once_where_it_released_nothing_or_no_other_stays() {
         scene.brake.inherit_from(tiers).await;
         assert_eq!(scene.settles().await, [("t".to_owned(), json!([]))]);
     }
+}
+
+// Each of them went untold while the others stood: who crashed then let the next open as many more.
+#[tokio::test(start_paused = true)]
+async fn of_tiers_that_all_go_those_that_still_stand_tell() {
+    let tiers = [telling(going("t", FINALIZER), 2), going("u", FINALIZER)];
+    let mut scene = Scene::of(&tiers);
+    scene.brake.inherit_from(&tiers).await;
+    let asked = [("u/status".to_owned(), json!(2)), ("t".to_owned(), json!([]))];
+    assert_eq!(scene.settles().await[..2], asked);
+    // The last one has nobody left.
+    scene.brake.cache.tiers_listed(&tiers[1..]);
+    tokio::time::advance(scene.patience.longest()).await;
+    assert_eq!(scene.settles().await, [("u".to_owned(), json!([]))]);
 }
 
 // All that were gone and shown yet were taken for one that tells.
