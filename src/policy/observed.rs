@@ -31,6 +31,8 @@ pub struct ObservedPolicy {
     pub resource_version: Box<str>,
     /// The digest of the live spec.
     pub spec: SpecDigest,
+    /// Whether its `policyTypes` are the direction of its name and no other, as in all that we write.
+    pub only_its_direction: bool,
     /// Who marked it, and how completely.
     pub marks: Marks,
     /// Whether it is being deleted and somebody's finalizer holds it.
@@ -124,6 +126,9 @@ impl ObservedPolicy {
                 Some(expected) if expected.spec == spec => expected.digest,
                 _ => SpecDigest::of(&spec),
             },
+            only_its_direction: name
+                .direction()
+                .is_some_and(|direction| spec.policy_types.as_deref() == Some(&[direction.as_str().to_owned()])),
             marks,
             deleting: metadata.deletion_timestamp.is_some(),
             foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use self::object::owner_references;
 pub use self::put_off::PutOff;
-use self::unwanted::left_behind;
+use self::unwanted::{isolated_by, left_behind};
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, DriftKind, Written};
@@ -145,7 +145,7 @@ pub fn plan_governed(
     record: Option<&NamespaceRecord>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let last_written = last_written(namespace, observed, record);
+    let last_written = last_written(governor, namespace, observed, record);
     let Rendered {
         policies, heals_only, ..
     } = &*governor.rendered;
@@ -181,6 +181,7 @@ pub fn plan_governed(
 /// What was last written under each name: remembered, if an earlier plan of this process governed the
 /// namespace, and otherwise what the marks tell.
 fn last_written<'a>(
+    governor: &RankedTier,
     namespace: &Namespace,
     observed: &ObservedPolicies,
     record: Option<&'a NamespaceRecord>,
@@ -188,7 +189,8 @@ fn last_written<'a>(
     // A recreated namespace starts anew, and one that nobody governed meanwhile was not looked after.
     let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
     let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
-        Some((name.clone(), drift::written_by_marks(live, &namespace.uid)?))
+        let written = drift::written_by_marks(live, &namespace.uid);
+        Some((name.clone(), written.or_else(|| isolated_by(governor, name, live))?))
     };
     match record {
         Some(record) => Cow::Borrowed(&record.written),

@@ -5,6 +5,7 @@ mod heirs;
 mod late_word;
 mod pruned;
 mod takeover;
+mod tampered;
 
 use std::collections::BTreeSet;
 

@@ -238,11 +238,17 @@ async fn set_the_scene(control_plane: &ControlPlane, admin: &Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loud_tenant_slows_no_heal_of_others_and_grows_no_series() {
     let control_plane = OwnControlPlane::start(ControlPlaneOptions::default()).await;
-    let controller = Controller::start(&control_plane, &[]).await;
+    let controller = Controller::start(&control_plane, &["--audit-interval=10s"]).await;
     let admin = control_plane.admin().await;
     set_the_scene(&control_plane, &admin).await;
     let wanted = policies(&admin, RAW).get(RAW_POLICY).await.unwrap();
     let raw = tokio::spawn(heal_raw(control_plane.client(Identity::Controller).await, wanted));
+    // Its series is there once the first audit has ended, which is at some time within the interval.
+    let audited = |metrics: &Metrics| match metrics.count("cofferdam_last_audit_timestamp_seconds", &[]) {
+        0 => Err(String::from("not yet")),
+        _ => Ok(()),
+    };
+    controller.eventually_metrics("a first audit has ended", audited).await;
     let before = series(&controller.metrics());
 
     let tenant = control_plane.client(Identity::Tenant).await;

@@ -9,6 +9,7 @@ use crate::policy::{Fact, Facts, ParsedTier};
 
 mod drift_causes;
 mod hostile;
+mod partly_marked;
 mod put_off;
 mod ungoverned;
 mod unresolved;

@@ -28,6 +28,17 @@ pub(super) fn left_behind(world: &World, namespace: &Namespace, observed: &Obser
     .collect()
 }
 
+/// A base that is not wanted, and that lost some of its marks where nobody remembers them: what goes with it is isolation all
+/// the same, the governor's for want of a better.
+pub(super) fn isolated_by(governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy) -> Option<Written> {
+    let wanted = governor.rendered.policies.contains_key(name);
+    let isolates = name.is_base() && live.only_its_direction && !live.marks.is_none();
+    (isolates && !wanted).then(|| Written {
+        spec: live.spec,
+        tier: Arc::clone(governor.tier.identity()),
+    })
+}
+
 /// `from` is the tier that it was written for, if it was ours.
 fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause, from: Option<&Arc<TierIdentity>>) -> Removal {
     Removal {
@@ -82,7 +93,8 @@ impl Plan {
             Cause::Drift(DriftKind::Surplus)
         };
         if !live.deleting {
-            let from = written.map(|written| &written.tier);
+            // One that speaks of the other direction, which is isolated, may let everybody in: nothing holds it back.
+            let from = written.filter(|_| live.only_its_direction).map(|written| &written.tier);
             self.removals.push(removal(name, live, cause, from));
             return;
         }
