@@ -5,6 +5,7 @@ mod earlier;
 mod heirs;
 mod persisted;
 mod told;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use self::persisted::Persisted;
 pub(super) use self::persisted::Word;
+use self::writing::Persisted;
 use super::cache::Cache;
 use super::ledger::Ledger;
 use super::visit::Visit;

@@ -9,8 +9,8 @@ use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
-use super::persisted::Writing;
 use super::told::{Told, Unreadable, read};
+use super::writing::Writing;
 use super::{EARLY, EARLY_LOOK, HELD_LOOK, ReleaseBrake};
 use crate::api::Direction;
 use crate::api::names::CONFIRM_ANNOTATION;

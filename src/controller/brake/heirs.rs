@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReleaseBrake;
-use super::persisted::{TIERS_ASKED_AT_MOST, Writing};
+use super::persisted::TIERS_ASKED_AT_MOST;
+use super::writing::Writing;
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::Brake;
 use crate::policy::record::Failure;
