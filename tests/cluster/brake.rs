@@ -2,6 +2,7 @@
 
 mod hanging;
 mod heirs;
+mod held_or_released;
 mod late_word;
 mod pruned;
 mod takeover;
@@ -14,15 +15,17 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use cofferdam::api::{Direction, IsolationTier, IsolationTierStatus};
+use cofferdam::api::{IsolationTier, IsolationTierStatus};
 
+use self::held_or_released::{
+    are_held, are_held_or_released, are_within_the_limit, both_directions, held_releases, run_the_command_of, verdict,
+};
 use crate::harness::eventually::PATIENCE;
-use crate::harness::observer::baseline_name;
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_tiers::{
     apply_tier, condition, eventually_ready, eventually_status, mark, selecting, set_labels,
 };
-use crate::harness::{ControlPlane, ControlPlaneOptions, Controller, Identity, Observer, OwnControlPlane, eventually};
+use crate::harness::{ControlPlaneOptions, Controller, Identity, OwnControlPlane, eventually};
 
 const NAMESPACES: usize = 500;
 /// What ten percent of them are.
@@ -66,19 +69,10 @@ impl Crowd {
         .await;
     }
 
-    /// Waits until the tier says that so many namespaces wait, and gives back its status.
     async fn are_held(&self, tier: &str, count: usize) -> IsolationTierStatus {
-        let of_it = format!(
-            "{count} namespace{} would lose isolation",
-            if count == 1 { "" } else { "s" }
-        );
-        eventually_status(&self.admin, tier, &of_it, |status| {
-            condition(status, "Ready").is_some_and(|ready| ready.reason == "Held" && ready.message.starts_with(&of_it))
-        })
-        .await
+        are_held(&self.admin, tier, count).await
     }
 
-    /// Runs the command that the condition's message ends with.
     fn confirm(&self, status: &IsolationTierStatus) {
         run_the_command_of(&self.control_plane, status);
     }
@@ -114,16 +108,7 @@ impl Crowd {
 
     /// Waits until that many namespaces, and no fewer, were released in each direction since a [`mark`] or wait to be.
     async fn are_held_or_released(&self, tier: &str, mark: usize, count: usize) {
-        eventually("all of them are held or released", PATIENCE, || async {
-            let released = self.released_since(mark).await.len();
-            let held = self.held_releases(tier).unwrap_or_default() as usize;
-            if released + held == 2 * count {
-                Ok(())
-            } else {
-                Err(format!("{released} released, {held} held"))
-            }
-        })
-        .await;
+        are_held_or_released(&self.controller, tier, 2 * count, || self.released_since(mark)).await;
     }
 
     async fn verdict(&self, released: &BTreeSet<(String, String)>) {
@@ -131,44 +116,8 @@ impl Crowd {
     }
 
     fn held_releases(&self, tier: &str) -> Option<f64> {
-        self.controller
-            .metrics()
-            .value("cofferdam_held_releases", &[("tier", tier)])
+        held_releases(&self.controller, tier)
     }
-}
-
-fn run_the_command_of(control_plane: &ControlPlane, status: &IsolationTierStatus) {
-    let message = &condition(status, "Ready").unwrap().message;
-    let (_, command) = message.split_once("kubectl ").expect("a command");
-    let arguments: Vec<&str> = command.split(' ').collect();
-    control_plane.kubectl(&arguments).expect_success();
-}
-
-async fn verdict(control_plane: &ControlPlane, names: &[String], released: &BTreeSet<(String, String)>) {
-    let mut observer = Observer::of(names.iter().cloned());
-    for (namespace, name) in released {
-        let direction = if name.ends_with("-ingress") {
-            Direction::Ingress
-        } else {
-            Direction::Egress
-        };
-        observer = observer.expect_release(namespace, direction);
-    }
-    observer.verdict(control_plane).await;
-}
-
-fn are_within_the_limit(released: &BTreeSet<(String, String)>) {
-    for direction in Direction::ALL {
-        let base = baseline_name(direction);
-        let opened = released.iter().filter(|(_, name)| *name == base).count();
-        assert!(opened <= LIMIT, "{opened} released for {}", direction.as_str());
-    }
-}
-
-fn both_directions(names: impl IntoIterator<Item = impl AsRef<str>>) -> BTreeSet<(String, String)> {
-    let policies = ["cofferdam-baseline-egress", "cofferdam-baseline-ingress"];
-    let of = |name: &str| policies.map(|policy| (name.to_owned(), policy.to_owned()));
-    names.into_iter().flat_map(|name| of(name.as_ref())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,15 +125,14 @@ async fn a_typo_that_would_release_500_namespaces_releases_none_and_a_confirmati
     let crowd = Crowd::under_floor(&BRAKE).await;
     let start = mark(&crowd.control_plane).await;
     apply_tier(&crowd.admin, "floor", &selecting("crwod", "mode: Enforce\n")).await;
-    let status = crowd.are_held("floor", NAMESPACES).await;
-    assert_eq!(condition(&status, "Stalled").unwrap().status, "True");
+    let first = crowd.are_held("floor", NAMESPACES).await;
+    assert_eq!(condition(&first, "Stalled").unwrap().status, "True");
     assert_eq!(crowd.held_releases("floor"), Some(2.0 * NAMESPACES as f64));
     let events = crowd
         .control_plane
         .kubectl(&["get", "events.events.k8s.io", "--all-namespaces", "--output=json"])
         .expect_success();
     assert!(events.contains(r#""reason": "Held""#), "{events}");
-    let first = condition(&status, "Ready").unwrap().message.clone();
 
     // Put right, and wrong again for one half.
     apply_tier(&crowd.admin, "floor", &selecting("crowd", "mode: Enforce\n")).await;
@@ -195,11 +143,7 @@ async fn a_typo_that_would_release_500_namespaces_releases_none_and_a_confirmati
     apply_tier(&crowd.admin, "floor", one_half).await;
     let status = crowd.are_held("floor", NAMESPACES / 2).await;
     // The command of the first mistake confirms the first mistake.
-    let (_, old) = first.split_once("kubectl ").unwrap();
-    crowd
-        .control_plane
-        .kubectl(&old.split(' ').collect::<Vec<_>>())
-        .expect_success();
+    run_the_command_of(&crowd.control_plane, &first);
     crowd.are_held("floor", NAMESPACES / 2).await;
     assert_eq!(crowd.released_since(start).await, BTreeSet::new());
 
@@ -226,7 +170,7 @@ async fn a_loop_that_relabels_500_namespaces_releases_no_more_than_the_limit() {
     let released = crowd.released_since(start).await;
     // Not quite so many where the loop is faster than the controller: what waits counts too.
     assert!(!released.is_empty());
-    are_within_the_limit(&released);
+    are_within_the_limit(&released, LIMIT);
     crowd.verdict(&released).await;
 }
 
@@ -251,7 +195,7 @@ async fn a_crash_does_not_open_the_window_anew() {
         .are_held_or_released("floor", start, first.len() + next.len())
         .await;
     let released = crowd.released_since(start).await;
-    are_within_the_limit(&released);
+    are_within_the_limit(&released, LIMIT);
     crowd.verdict(&released).await;
 }
 

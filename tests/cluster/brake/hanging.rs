@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::{both_directions, verdict};
+use super::held_or_released::{both_directions, verdict};
 use crate::harness::eventually::PATIENCE;
 use crate::harness::fault_proxy::{Fault, Moment, Nth, RequestRule, Requests};
 use crate::harness::scenario_mixed_world::create_namespaces;
@@ -88,8 +88,8 @@ impl Stage {
             .on(requests, Nth::every(), Fault::Stall(Moment::BeforeForwarding))
     }
 
-    async fn as_many_hang_as_may_be_in_flight(&self, hang: &RequestRule, at_least: usize) {
-        eventually("as many hang as may be in flight", PATIENCE, || async {
+    async fn hang_at_least(&self, hang: &RequestRule, at_least: usize) {
+        eventually(&format!("{at_least} requests hang"), PATIENCE, || async {
             let struck = hang.struck();
             (struck >= at_least).then_some(()).ok_or(format!("{struck}"))
         })
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     async fn keeps_no_new_namespace_waiting(&self, hang: &RequestRule, at_least: usize) {
-        self.as_many_hang_as_may_be_in_flight(hang, at_least).await;
+        self.hang_at_least(hang, at_least).await;
         let meanwhile = self.slowest_protection("meanwhile").await;
         eprintln!("open for at most {meanwhile:?}");
         assert!(
@@ -172,11 +172,10 @@ impl Stage {
         .await;
     }
 
-    async fn half_is_released(&self) {
+    /// All that leaves, one direction of `half`, and nothing else.
+    async fn is_released_as_it_was_to_be(&self) {
+        self.all_are_released().await;
         eventually_governed(&self.admin, "half", "half", &[INGRESS]).await;
-    }
-
-    async fn verdict(&self) {
         let mut released = both_directions(&self.leaving);
         released.insert((String::from("half"), String::from(EGRESS)));
         let names: Vec<String> = self.leaving.iter().cloned().chain([String::from("half")]).collect();
@@ -196,14 +195,7 @@ async fn a_status_that_hangs_kept_new_namespaces_and_heals_waiting() {
     let hang = stage.hang(status_writes());
     stage.leave().await;
     stage.narrow_half().await;
-    eventually("a status hangs", PATIENCE, || async {
-        if hang.struck() > 0 {
-            Ok(())
-        } else {
-            Err(String::from("none"))
-        }
-    })
-    .await;
+    stage.hang_at_least(&hang, 1).await;
     let meanwhile = stage.slowest_protection("meanwhile").await;
     let healed = stage.heal_of_half().await;
     eprintln!("open for at most {undisturbed:?} before, {meanwhile:?} meanwhile; healed after {healed:?}");
@@ -214,9 +206,7 @@ async fn a_status_that_hangs_kept_new_namespaces_and_heals_waiting() {
     );
     assert!(healed < FAR_BELOW_THE_DEADLINE, "a heal waited {healed:?}");
     hang.lift();
-    stage.all_are_released().await;
-    stage.half_is_released().await;
-    stage.verdict().await;
+    stage.is_released_as_it_was_to_be().await;
 }
 
 // Each look renewed its place, which the word that was under way by then did not tell of.
@@ -228,10 +218,8 @@ async fn statuses_that_take_longer_than_anybody_waits_let_every_release_go() {
         .on(status_writes(), Nth::every(), Fault::Delay(Duration::from_millis(1500)));
     stage.leave().await;
     stage.narrow_half().await;
-    stage.all_are_released().await;
-    stage.half_is_released().await;
+    stage.is_released_as_it_was_to_be().await;
     assert!(slow.struck() > 0);
-    stage.verdict().await;
 }
 
 /// Those hang, so many at least, while everybody leaves.
@@ -242,9 +230,7 @@ async fn leaving_keeps_no_new_namespace_waiting(hanging: Requests, at_least: usi
     stage.narrow_half().await;
     stage.keeps_no_new_namespace_waiting(&hang, at_least).await;
     hang.lift();
-    stage.all_are_released().await;
-    stage.half_is_released().await;
-    stage.verdict().await;
+    stage.is_released_as_it_was_to_be().await;
 }
 
 // A webhook that does not answer took all workers, one request each.
@@ -295,7 +281,8 @@ async fn reads_before_releases_that_hang_kept_what_nobody_wants_standing() {
     eventually_governed(&stage.admin, "quiet", "other", &BOTH_BASES).await;
     let hang = stage.hang(reads_before_releases());
     stage.leave().await;
-    stage.as_many_hang_as_may_be_in_flight(&hang, 16).await;
+    // As many as may be in flight.
+    stage.hang_at_least(&hang, 16).await;
     stage.narrow_half().await;
     eventually_status(&stage.admin, "half", "narrower", |_| true).await;
     let (beside, with_a_release) =
@@ -305,7 +292,5 @@ async fn reads_before_releases_that_hang_kept_what_nobody_wants_standing() {
         assert!(life < FAR_BELOW_THE_DEADLINE, "what nobody wants stood for {life:?}");
     }
     hang.lift();
-    stage.all_are_released().await;
-    stage.half_is_released().await;
-    stage.verdict().await;
+    stage.is_released_as_it_was_to_be().await;
 }

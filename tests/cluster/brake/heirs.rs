@@ -5,13 +5,11 @@ use serde_json::json;
 
 use cofferdam::api::{IsolationTier, IsolationTierStatus};
 
-use super::{both_directions, verdict};
+use super::held_or_released::{are_held, both_directions, verdict};
 use crate::harness::eventually::PATIENCE;
 use crate::harness::fault_proxy::{Fault, FaultProxy, Moment, Nth, Requests};
 use crate::harness::scenario_mixed_world::create_namespaces;
-use crate::harness::scenario_tiers::{
-    apply_tier, condition, delete_tier, eventually_status, policies_of, selecting, set_labels,
-};
+use crate::harness::scenario_tiers::{apply_tier, delete_tier, eventually_status, policies_of, selecting, set_labels};
 use crate::harness::{ControlPlaneOptions, Controller, OwnControlPlane, eventually};
 
 const LIMIT: [&str; 1] = ["--max-unprotected=2"];
@@ -47,11 +45,7 @@ async fn a_crash_as_soon_as_a_tier_may_go_forgot_what_it_had_released() {
     for name in stays {
         set_labels(&admin, name, json!({"scenario": null})).await;
     }
-    eventually_status(&admin, "stays", "both are held", |status| {
-        condition(status, "Ready")
-            .is_some_and(|ready| ready.reason == "Held" && ready.message.starts_with("2 namespaces would"))
-    })
-    .await;
+    are_held(&admin, "stays", 2).await;
     for name in stays {
         assert_eq!(policies_of(&admin, name).await.unwrap().len(), 2, "{name}");
     }

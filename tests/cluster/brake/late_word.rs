@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::Client;
 use serde_json::json;
 
-use super::{both_directions, verdict};
+use super::held_or_released::{are_held_or_released, both_directions, verdict};
 use crate::harness::eventually::PATIENCE;
 use crate::harness::fault_proxy::{Fault, Nth, RequestRule, Requests};
 use crate::harness::scenario_mixed_world::create_namespaces;
@@ -116,16 +116,8 @@ async fn a_word_that_lands_late_undid_what_was_told_since() {
 
     controller = Controller::start(&stage.control_plane, &BRAKE).await;
     stage.leave(&stage.names[LIMIT..]).await;
-    eventually("the others are held or released", PATIENCE, || async {
-        let released = stage.released().await.len();
-        let held = controller
-            .metrics()
-            .value("cofferdam_held_releases", &[("tier", "floor")]);
-        let held = held.unwrap_or_default() as usize;
-        let all = released + held == 2 * stage.names.len();
-        all.then_some(()).ok_or(format!("{released} released, {held} held"))
-    })
-    .await;
+    let all = 2 * stage.names.len();
+    are_held_or_released(&controller, "floor", all, || stage.released()).await;
     assert_eq!(stage.released().await, first);
     verdict(&stage.control_plane, &stage.names, &first).await;
 }

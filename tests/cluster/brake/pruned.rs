@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use kube::Client;
 use serde_json::{Value, json};
 
-use super::{both_directions, verdict};
+use super::held_or_released::{both_directions, verdict};
 use crate::harness::eventually::{PATIENCE, eventually, holds_for};
 use crate::harness::scenario_mixed_world::create_namespaces;
 use crate::harness::scenario_tiers::{
@@ -30,6 +31,48 @@ fn replace(control_plane: &ControlPlane, definition: &Value) {
         .expect_success();
 }
 
+/// As it was before statuses told of releases.
+fn without_releases(definition: &Value) -> Value {
+    let mut definition = definition.clone();
+    let status = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    let releases = status["properties"].as_object_mut().unwrap().remove("releases");
+    assert!(releases.is_some(), "{definition}");
+    definition
+}
+
+async fn releases_are_dropped(control_plane: &ControlPlane) {
+    let status = json!({"status": {"releases": {"ingress": 0, "egress": 0, "latestTime": "2026-01-01T00:00:00Z"}}});
+    let status = format!("--patch={status}");
+    let patch = ["patch", "itier", "floor", "--subresource=status", "--type=merge"];
+    let patch = [&patch[..], &["--output=json", &status]].concat();
+    eventually("the old definition is served", PATIENCE, || async {
+        let kept: Value = serde_json::from_str(&control_plane.kubectl(&patch).expect_success()).unwrap();
+        let kept = &kept["status"]["releases"];
+        kept.is_null().then_some(()).ok_or(kept.to_string())
+    })
+    .await;
+}
+
+async fn says_what_to_apply(controller: &Controller) {
+    eventually("it says what to apply", PATIENCE, || async {
+        let (log, metrics) = (controller.log(), controller.metrics());
+        let failed = [("controller", "tier"), ("reason", "RequestFailed")];
+        let failed = metrics
+            .value("cofferdam_reconcile_errors_total", &failed)
+            .unwrap_or_default();
+        let words = ["found nothing", "CustomResourceDefinition of this release"];
+        let told = words.iter().all(|word| log.contains(word)) && failed > 0.0;
+        told.then_some(()).ok_or_else(|| controller.log_tail(5))
+    })
+    .await;
+}
+
+async fn has_policies(admin: &Client, namespace: &str, count: usize) -> Result<(), String> {
+    let policies = policies_of(admin, namespace).await?;
+    let as_expected = (policies.len() == count).then_some(());
+    as_expected.ok_or_else(|| format!("{:?}", policies.keys()))
+}
+
 // Releases were made, and the next process counted none of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_that_does_not_know_releases_had_them_made_without_a_word() {
@@ -42,28 +85,8 @@ async fn a_definition_that_does_not_know_releases_had_them_made_without_a_word()
     apply_tier(&admin, "floor", &selecting("old", "mode: Enforce")).await;
     let names = create_namespaces(&admin, "old", &[("scenario", "old")], 2).await;
     let today = definition(&control_plane);
-    let mut old = today.clone();
-    let status = &mut old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
-    let releases = status["properties"].as_object_mut().unwrap().remove("releases");
-    assert!(releases.is_some(), "{old}");
-    replace(&control_plane, &old);
-    eventually("the old definition is served", PATIENCE, || async {
-        let patch = json!({"status": {"releases": {"ingress": 0, "egress": 0, "latestTime": "2026-01-01T00:00:00Z"}}});
-        let patch = [
-            "patch",
-            "itier",
-            "floor",
-            "--subresource=status",
-            "--type=merge",
-            "--output=json",
-            "--patch",
-            &patch.to_string(),
-        ];
-        let kept: Value = serde_json::from_str(&control_plane.kubectl(&patch).expect_success()).unwrap();
-        let kept = &kept["status"]["releases"];
-        kept.is_null().then_some(()).ok_or(kept.to_string())
-    })
-    .await;
+    replace(&control_plane, &without_releases(&today));
+    releases_are_dropped(&control_plane).await;
 
     let controller = Controller::start(&control_plane, &["--max-unprotected=1"]).await;
     for name in &names {
@@ -71,29 +94,13 @@ async fn a_definition_that_does_not_know_releases_had_them_made_without_a_word()
     }
     eventually_ready(&admin, "floor").await;
     set_labels(&admin, &names[0], json!({"scenario": null})).await;
-    let stands = || async {
-        let policies = policies_of(&admin, &names[0]).await?;
-        (policies.len() == 2)
-            .then_some(())
-            .ok_or(format!("{:?}", policies.keys()))
-    };
-    eventually("it says what to apply", PATIENCE, || async {
-        let (log, metrics) = (controller.log(), controller.metrics());
-        let failed = [("controller", "tier"), ("reason", "RequestFailed")];
-        let failed = metrics
-            .value("cofferdam_reconcile_errors_total", &failed)
-            .unwrap_or_default();
-        let words = ["found nothing", "CustomResourceDefinition of this release"];
-        let told = words.iter().all(|word| log.contains(word)) && failed > 0.0;
-        told.then_some(()).ok_or_else(|| controller.log_tail(5))
-    })
-    .await;
+    says_what_to_apply(&controller).await;
+    let stands = || has_policies(&admin, &names[0], 2);
     holds_for("nothing is opened", Duration::from_secs(2), stands).await;
     replace(&control_plane, &today);
     eventually("it is opened", PATIENCE * 2, || async {
-        let policies = policies_of(&admin, &names[0]).await?;
-        let log = || controller.log_tail(5);
-        policies.is_empty().then_some(()).ok_or_else(log)
+        let opened = has_policies(&admin, &names[0], 0).await;
+        opened.map_err(|left| format!("{left}\n{}", controller.log_tail(5)))
     })
     .await;
     verdict(&control_plane, &names, &both_directions(&names[..1])).await;

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use cofferdam::api::IsolationTierStatus;
 
-use super::{both_directions, run_the_command_of, verdict};
+use super::held_or_released::{
+    are_held, are_held_or_released, are_within_the_limit, both_directions, run_the_command_of, verdict,
+};
 use crate::harness::eventually::PATIENCE;
 use crate::harness::replica::start_two_with;
 use crate::harness::scenario_mixed_world::create_namespaces;
@@ -67,14 +69,6 @@ impl Pair {
         for name in names {
             set_labels(&self.admin, name, json!({"scenario": null})).await;
         }
-    }
-
-    async fn is_held(&self, count: usize) -> IsolationTierStatus {
-        let of_it = format!("{count} namespace{} would", if count == 1 { "" } else { "s" });
-        eventually_status(&self.admin, "floor", &of_it, |status| {
-            condition(status, "Ready").is_some_and(|ready| ready.reason == "Held" && ready.message.starts_with(&of_it))
-        })
-        .await
     }
 
     /// Waits until so many bases are gone.
@@ -142,25 +136,14 @@ async fn a_takeover_at_the_limit(end: End) {
     pair.leave(&first[10..]).await;
     pair.takes_over(end).await;
     pair.leave(&more).await;
-    eventually("all of them are held or released", PATIENCE, || async {
-        let released = pair.released().await.0.len();
-        let metrics = pair.standby.controller.metrics();
-        let held = metrics.value("cofferdam_held_releases", &[("tier", "floor")]);
-        let held = held.unwrap_or_default() as usize;
-        if released + held == 2 * 25 {
-            Ok(())
-        } else {
-            Err(format!("{released} released, {held} held"))
-        }
+    are_held_or_released(&pair.standby.controller, "floor", 2 * 25, async || {
+        pair.released().await.0
     })
     .await;
     let (released, by_leader, by_standby) = pair.released().await;
     eprintln!("{end:?}: {by_leader} released by the leader, {by_standby} by the next");
     assert!(by_leader > 0);
-    for direction in ["-ingress", "-egress"] {
-        let opened = released.iter().filter(|(_, name)| name.ends_with(direction)).count();
-        assert!(opened <= 20, "{opened} opened for {direction}");
-    }
+    are_within_the_limit(&released, 20);
     verdict(&pair.control_plane, &pair.names, &released).await;
 }
 
@@ -169,7 +152,7 @@ async fn a_takeover_in_the_middle_of_a_confirmed_list(end: End) {
     let (list, other) = pair.names.split_at(NAMESPACES - 1);
     let (list, other) = (list.to_vec(), other.to_vec());
     pair.leave(&list).await;
-    let status = pair.is_held(list.len()).await;
+    let status = are_held(&pair.admin, "floor", list.len()).await;
     run_the_command_of(&pair.control_plane, &status);
     pair.are_gone(40).await;
     pair.end(end).await;
@@ -185,7 +168,7 @@ async fn a_takeover_in_the_middle_of_a_confirmed_list(end: End) {
         Err(format!("{by_leader} and {by_standby} of {}", expected.len()))
     })
     .await;
-    let status = pair.is_held(other.len()).await;
+    let status = are_held(&pair.admin, "floor", other.len()).await;
     let nothing_left = |status: &IsolationTierStatus| {
         let confirmed = status
             .releases

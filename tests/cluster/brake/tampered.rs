@@ -8,21 +8,14 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use cofferdam::api::Direction;
 
+use super::held_or_released::are_held;
 use crate::harness::eventually::PATIENCE;
 use crate::harness::scenario_mixed_world::create_namespaces;
-use crate::harness::scenario_tiers::{apply_tier, condition, eventually_status, policies_of, selecting};
+use crate::harness::scenario_tiers::{apply_tier, eventually_status, policies_of, selecting};
 use crate::harness::{ControlPlaneOptions, Controller, Observer, OwnControlPlane, eventually};
 
 const LIMIT: [&str; 1] = ["--max-unprotected=1"];
 const EGRESS: &str = "cofferdam-baseline-egress";
-
-async fn are_held(admin: &Client, count: usize) {
-    let held = format!("{count} namespaces would lose isolation");
-    eventually_status(admin, "narrowed", &held, |status| {
-        condition(status, "Ready").is_some_and(|ready| ready.reason == "Held" && ready.message.starts_with(&held))
-    })
-    .await;
-}
 
 async fn change(admin: &Client, namespace: &str, change: &Value) {
     let policies: Api<NetworkPolicy> = Api::namespaced(admin.clone(), namespace);
@@ -55,7 +48,7 @@ async fn bases_that_lost_a_label_are_held_and_one_that_lets_everybody_in_is_not(
     apply_tier(&admin, "narrowed", &ingress_only).await;
 
     controller = Controller::start(&control_plane, &LIMIT).await;
-    are_held(&admin, 4).await;
+    are_held(&admin, "narrowed", 4).await;
     let (tampered, others) = names.split_first().unwrap();
     let lets_everybody_in = json!({"spec": {"policyTypes": ["Egress", "Ingress"], "ingress": [{}]}});
     change(&admin, tampered, &lets_everybody_in).await;
@@ -64,7 +57,7 @@ async fn bases_that_lost_a_label_are_held_and_one_that_lets_everybody_in_is_not(
         (left == 1).then_some(()).ok_or_else(|| format!("{left} policies"))
     })
     .await;
-    are_held(&admin, 3).await;
+    are_held(&admin, "narrowed", 3).await;
     for name in others {
         assert_eq!(policies_of(&admin, name).await.unwrap().len(), 2, "{name}");
     }
