@@ -93,6 +93,31 @@ fn a_policy_that_somebody_opened_is_put_back() {
     );
 }
 
+// It was taken for a name, and the namespace where the controller runs was not exempt.
+#[test]
+fn an_empty_variable_names_no_namespace_as_an_absent_one() {
+    let names = ["cofferdam-system", "of-the-pod", "told"];
+    let input: String = names
+        .iter()
+        .map(|name| format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))
+        .collect();
+    let (told, pod) = ("COFFERDAM_NAMESPACE", "POD_NAMESPACE");
+    for (settings, own) in [
+        (&[][..], "cofferdam-system"),
+        (&[(told, "")], "cofferdam-system"),
+        (&[(told, ""), (pod, "")], "cofferdam-system"),
+        (&[(told, ""), (pod, "of-the-pod")], "of-the-pod"),
+        (&[(told, "told"), (pod, "of-the-pod")], "told"),
+    ] {
+        let planned = plan_under(settings, &["-f", "-", "--output=table"], Some(&input));
+        assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
+        let table = text(&planned.stdout);
+        let exempt = table.lines().filter(|line| line.contains("exempt by name"));
+        let exempt: Vec<_> = exempt.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(exempt, [own], "{settings:?}\n{table}");
+    }
+}
+
 #[test]
 fn every_tier_that_admission_refuses_is_refused() {
     let directory = "tests/fixtures/tiers/invalid";
@@ -122,6 +147,11 @@ fn every_tier_that_admission_accepts_is_accepted() {
 }
 
 fn plan(arguments: &[&str], input: Option<&str>) -> Output {
+    plan_under(&[], arguments, input)
+}
+
+/// With these variables, and no other of ours.
+fn plan_under(settings: &[(&str, &str)], arguments: &[&str], input: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
     command
         .arg("plan")
@@ -131,6 +161,7 @@ fn plan(arguments: &[&str], input: Option<&str>) -> Output {
         command.env_remove(setting);
     }
     command
+        .envs(settings.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
