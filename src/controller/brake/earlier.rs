@@ -110,13 +110,14 @@ impl ReleaseBrake {
             until,
             unreadable: None,
         }));
-        if let Some(rest) = told.confirmed {
-            persisted.status_tells(&uid, Some((Arc::clone(&rest.digest), rest.fingerprints.len())));
+        if let Some(remaining) = told.confirmed {
+            let size = (Arc::clone(&remaining.digest), remaining.fingerprints.len());
+            persisted.note_confirmed(&uid, Some(size));
             // Otherwise it was taken back since. Another digest may have been made with this one.
             if annotation_of(tier).and_then(RemainingConfirmation::spent).is_some() {
-                state.brake.inherit_confirmations([(uid, rest)]);
+                state.brake.inherit_confirmations([(uid, remaining)]);
             } else {
-                state.brake.remember_spent(&uid, &rest.digest);
+                state.brake.remember_spent(&uid, &remaining.digest);
             }
         }
     }

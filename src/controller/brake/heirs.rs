@@ -29,8 +29,8 @@ impl ReleaseBrake {
         }
         persisted.leaving.insert(Arc::clone(&tier.uid));
         // One that refused another of these a moment ago is not asked for each of them.
-        let waits = |persisted: &Writing, uid: &str| persisted.refusal(uid, Duration::MAX, self.began.elapsed());
-        let told = self.have_an_heir_tell(&mut persisted, tiers, waits).await;
+        let refuses = |persisted: &Writing, uid: &str| persisted.refusal(uid, Duration::MAX, self.began.elapsed());
+        let told = self.have_an_heir_tell(&mut persisted, tiers, refuses).await;
         persisted.leaving.remove(&tier.uid);
         told.map_err(|failure| Failure {
             message: format!(
@@ -41,19 +41,24 @@ impl ReleaseBrake {
         })
     }
 
-    /// One heir after the other is asked, those first that refused least often in a row, until one tells of everything that nobody
-    /// tells of. `refuses` says why one is not to be asked now.
+    /// One heir after the other is asked, those first that refused least often in a row, until one tells of everything that
+    /// nobody tells of. `refuses` says why one is not to be asked now. Where there is no heir there is nobody to wait for.
+    ///
+    /// # Errors
+    /// When none of those that were asked tells.
     pub(super) async fn have_an_heir_tell(
         &self,
         persisted: &mut Writing,
         tiers: &TierWriter,
         refuses: impl Fn(&Writing, &str) -> Option<Failure>,
     ) -> Result<(), Failure> {
-        if self.untold(persisted).is_empty() {
+        let untold = self.untold(persisted);
+        if untold.is_empty() {
             return Ok(());
         }
         let mut heirs = self.heirs();
-        heirs.retain(|heir| !self.taken_up_by(heir, persisted).is_empty());
+        // Of tiers that all go, one that is about to go would tell by a status that goes with it.
+        heirs.retain(|heir| !persisted.leaving.contains(&heir.uid) && untold.iter().any(|uid| *uid != heir.uid));
         heirs.sort_by_key(|heir| persisted.refusals(&heir.uid));
         let (mut asked, mut answer) = (0, Ok(()));
         for heir in heirs {
@@ -81,14 +86,11 @@ impl ReleaseBrake {
 
     /// The tiers that stay; where none does, those that our finalizer holds: they can tell until they go.
     pub(super) fn heirs(&self) -> Vec<Arc<TierIdentity>> {
-        let mut tiers = self.cache.tiers();
-        let one_stays = tiers.iter().any(|known| !known.parsed.identity().terminating);
-        tiers.retain(|known| match known.parsed.identity().terminating {
-            true => !one_stays && known.has_our_finalizer(),
-            false => true,
-        });
-        let identities = tiers.iter().map(|known| known.parsed.identity());
-        identities.map(Arc::clone).collect()
+        let tiers = self.cache.tiers().into_iter();
+        let (mut going, staying): (Vec<_>, Vec<_>) = tiers.partition(|known| known.parsed.identity().terminating);
+        going.retain(|known| known.has_our_finalizer());
+        let heirs = if staying.is_empty() { going } else { staying };
+        heirs.iter().map(|known| Arc::clone(known.parsed.identity())).collect()
     }
 
     /// The tiers whose releases nobody tells of: they are gone, or go, and no other told since.
@@ -102,16 +104,17 @@ impl ReleaseBrake {
 
     /// Of which other tiers the status of this one has to tell, if it is written. One that is no heir takes up nothing.
     pub(super) fn taken_up_by(&self, heir: &TierIdentity, persisted: &Writing) -> Vec<Arc<str>> {
-        if !self.heirs().iter().any(|other| other.uid == heir.uid) {
-            return Vec::new();
-        }
         let mut taken_up = self.untold(persisted);
         taken_up.retain(|uid| *uid != heir.uid);
+        // The heirs are looked for only where there is something to tell: all tiers are copied for it.
+        if !taken_up.is_empty() && !self.heirs().iter().any(|other| other.uid == heir.uid) {
+            taken_up.clear();
+        }
         taken_up
     }
 
     /// The status of the heir tells of them.
-    pub(super) fn reported_on(&self, heir: &Arc<str>, taken_up: &[Arc<str>], persisted: &mut Writing) {
+    pub(super) fn note_reported_on(&self, heir: &Arc<str>, taken_up: &[Arc<str>], persisted: &mut Writing) {
         let mut state = self.state();
         for tier in taken_up {
             state.brake.hand_on(tier, heir);

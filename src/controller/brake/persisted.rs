@@ -91,7 +91,7 @@ impl ReleaseBrake {
         let tier_uid = self.teller_of(&grant);
         let own = self.cache.tier_of_uid(&tier_uid);
         let refuses = |persisted: &Writing, uid: &str| persisted.refusal(uid, waits_since, self.began.elapsed());
-        // One that goes takes up nothing, and what was released by then is told before more is.
+        // While others stay, one that goes takes up nothing; what was released by then is told before more is.
         if own.as_ref().is_some_and(|own| own.terminating)
             && let Err(failure) = self.have_an_heir_tell(&mut persisted, &tiers, refuses).await
         {
@@ -153,7 +153,7 @@ impl ReleaseBrake {
     ) -> Result<Landed, Failure> {
         let taken_up = self.taken_up_by(tier, persisted);
         let now = self.began.elapsed();
-        let (releases, rest) = {
+        let (releases, remaining) = {
             let state = self.state();
             let told = as_reported_on(&tier.uid, &taken_up, &state.brake);
             (
@@ -165,8 +165,8 @@ impl ReleaseBrake {
         let written = tiers.write_releases(tier, watched, &releases).await;
         match written.and_then(|landed| refuse_conflict(landed, tier)) {
             Ok(Landed::Yes) => {
-                persisted.note_written(&tier.uid, rest, now);
-                self.reported_on(&tier.uid, &taken_up, persisted);
+                persisted.note_written(&tier.uid, remaining, now);
+                self.note_reported_on(&tier.uid, &taken_up, persisted);
                 Ok(Landed::Yes)
             }
             Ok(landed) => {

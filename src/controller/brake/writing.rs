@@ -46,10 +46,10 @@ struct Refused {
 }
 
 impl Writing {
-    /// This is what the status tells.
-    pub(super) fn status_tells(&mut self, tier_uid: &Arc<str>, rest: Option<RemainingSize>) {
-        match rest {
-            Some(rest) => _ = self.confirmed.insert(Arc::clone(tier_uid), rest),
+    /// This is what the status tells of what was confirmed.
+    pub(super) fn note_confirmed(&mut self, tier_uid: &Arc<str>, remaining: Option<RemainingSize>) {
+        match remaining {
+            Some(remaining) => _ = self.confirmed.insert(Arc::clone(tier_uid), remaining),
             None => _ = self.confirmed.remove(tier_uid),
         }
     }
@@ -60,16 +60,16 @@ impl Writing {
     }
 
     /// Whether the status has to be written for the tier's own sake, where so much is left of what was confirmed.
-    pub(super) fn is_owed_by(&self, tier_uid: &str, rest: Option<&RemainingSize>) -> bool {
-        self.confirmed.get(tier_uid) != rest || self.to_write.contains(tier_uid)
+    pub(super) fn is_owed_by(&self, tier_uid: &str, remaining: Option<&RemainingSize>) -> bool {
+        self.confirmed.get(tier_uid) != remaining || self.to_write.contains(tier_uid)
     }
 
     /// The API server took the status, with what was counted by then.
-    pub(super) fn note_written(&mut self, tier_uid: &Arc<str>, rest: Option<RemainingSize>, counted: Duration) {
+    pub(super) fn note_written(&mut self, tier_uid: &Arc<str>, remaining: Option<RemainingSize>, counted: Duration) {
         self.counted.insert(Arc::clone(tier_uid), counted);
         self.refused.remove(tier_uid);
         self.to_write.remove(tier_uid);
-        self.status_tells(tier_uid, rest);
+        self.note_confirmed(tier_uid, remaining);
     }
 
     /// `now` bounds how old a word may be; those of tiers that are gone count for nothing.

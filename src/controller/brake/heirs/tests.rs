@@ -123,12 +123,29 @@ async fn of_tiers_that_all_go_those_that_still_stand_tell() {
     let tiers = [telling(going("t", FINALIZER), 2), going("u", FINALIZER)];
     let mut scene = Scene::of(&tiers);
     scene.brake.inherit_from(&tiers).await;
-    let asked = [("u/status".to_owned(), json!(2)), ("t".to_owned(), json!([]))];
-    assert_eq!(scene.settles().await[..2], asked);
+    // The watch shows it yet: what nobody can read any more is no word on which the last may go.
+    scene.server.answer_under("/t/status", 404);
+    let asked = [
+        ("u/status".to_owned(), json!(2)),
+        ("t".to_owned(), json!([])),
+        ("t/status".to_owned(), json!(2)),
+    ];
+    assert_eq!(scene.settles().await, asked);
     // The last one has nobody left.
     scene.brake.cache.tiers_listed(&tiers[1..]);
     tokio::time::advance(scene.patience.longest()).await;
     assert_eq!(scene.settles().await, [("u".to_owned(), json!([]))]);
+}
+
+// What another had released, that was gone at once, was told by the status of the first to go, and went with it.
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_about_to_go_is_no_heir() {
+    let tiers = [telling(going("t", FINALIZER), 2), going("u", FINALIZER)];
+    let mut scene = Scene::of(&tiers);
+    let all = [&tiers[..], &[telling(tier("v"), 1)]].concat();
+    scene.brake.inherit_from(&all).await;
+    let asked = [("u/status".to_owned(), json!(3)), ("t".to_owned(), json!([]))];
+    assert_eq!(scene.settles().await[..2], asked);
 }
 
 // All that were gone and shown yet were taken for one that tells.
