@@ -74,10 +74,10 @@ pub(super) fn releases_of(brake: &Brake, tier_uid: &str, now: Duration) -> Value
     releases
 }
 
-fn confirmed_releases(rest: RemainingConfirmation) -> ConfirmedReleases {
-    let fingerprints: Vec<_> = rest.fingerprints.into_iter().collect();
+fn confirmed_releases(remaining: RemainingConfirmation) -> ConfirmedReleases {
+    let fingerprints: Vec<_> = remaining.fingerprints.into_iter().collect();
     ConfirmedReleases {
-        digest: rest.digest.to_string(),
+        digest: remaining.digest.to_string(),
         remaining: ByteString(fingerprints.concat()),
     }
 }
@@ -96,7 +96,11 @@ pub(super) fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable>
     let age = Duration::try_from(now.duration_since(releases.latest_time.0)).unwrap_or_default();
     let left = (WINDOW + MADE_WITHIN).saturating_sub(age).min(WINDOW);
     let unreadable = |why| Unreadable { why, left };
-    let confirmed = releases.confirmed.map(rest).transpose().map_err(unreadable)?;
+    let confirmed = releases
+        .confirmed
+        .map(remaining_confirmation)
+        .transpose()
+        .map_err(unreadable)?;
     if left.is_zero() {
         return Ok(Told {
             confirmed,
@@ -121,7 +125,7 @@ pub(super) fn read(releases: &Value, now: Timestamp) -> Result<Told, Unreadable>
     })
 }
 
-fn rest(confirmed: ConfirmedReleases) -> Result<RemainingConfirmation, String> {
+fn remaining_confirmation(confirmed: ConfirmedReleases) -> Result<RemainingConfirmation, String> {
     let (fingerprints, left_over) = confirmed.remaining.0.as_chunks::<{ size_of::<Fingerprint>() }>();
     if !left_over.is_empty() {
         return Err(format!(

@@ -79,7 +79,11 @@ impl Brake {
     /// The digest that was confirmed last, whatever is left of it.
     pub(super) fn confirmed_last(&self, tier: &str) -> Option<&Arc<str>> {
         let confirmed = self.confirmed.get(tier).map(|confirmed| &confirmed.digest);
-        let inherited = || self.inherited_confirmations.get(tier).map(|rest| &rest.digest);
+        let inherited = || {
+            self.inherited_confirmations
+                .get(tier)
+                .map(|remaining| &remaining.digest)
+        };
         confirmed.or_else(inherited).or_else(|| self.spent.of(tier))
     }
 
@@ -97,12 +101,12 @@ impl Brake {
         })
     }
 
-    /// As [`Self::remaining_of`], the digest and how many releases there are: under one digest a rest only shrinks, so that these
-    /// tell one from another.
+    /// As [`Self::remaining_of`], the digest and how many releases there are: under one digest what remains only shrinks, so that
+    /// these tell one from another.
     pub fn remaining_size(&self, tier: &str) -> Option<(Arc<str>, usize)> {
         let Some(confirmed) = self.confirmed.get(tier) else {
-            let rest = self.remaining_of(tier)?;
-            return Some((rest.digest, rest.fingerprints.len()));
+            let remaining = self.remaining_of(tier)?;
+            return Some((remaining.digest, remaining.fingerprints.len()));
         };
         Some((Arc::clone(&confirmed.digest), confirmed.releases.len()))
     }

@@ -32,8 +32,8 @@ impl Brake {
 
     /// What was confirmed to earlier processes, by the uid of the tier, is confirmed to this one as soon as a census shows
     /// the annotation. What of it is not wanted by then takes another confirmation.
-    pub fn inherit_confirmations(&mut self, rests: impl IntoIterator<Item = (Arc<str>, RemainingConfirmation)>) {
-        self.inherited_confirmations.extend(rests);
+    pub fn inherit_confirmations(&mut self, remaining: impl IntoIterator<Item = (Arc<str>, RemainingConfirmation)>) {
+        self.inherited_confirmations.extend(remaining);
     }
 
     /// How many namespaces `tier` opened in each direction within the window, earlier processes included: what a later
@@ -82,12 +82,13 @@ impl Brake {
     }
 
     pub(super) fn resume_confirmations(&mut self, census: &Census) {
-        for (tier, rest) in std::mem::take(&mut self.inherited_confirmations) {
-            if census.confirmations.get(&tier) != Some(&rest.digest) {
-                self.inherited_confirmations.insert(tier, rest);
+        for (tier, remaining) in std::mem::take(&mut self.inherited_confirmations) {
+            if census.confirmations.get(&tier) != Some(&remaining.digest) {
+                self.inherited_confirmations.insert(tier, remaining);
                 continue;
             }
-            self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
+            self.confirmed
+                .insert(Arc::clone(&tier), remaining.in_census(census, &tier));
         }
         self.resume_superseded(census);
     }
@@ -95,14 +96,15 @@ impl Brake {
     /// The annotation may confirm what was shown after what an earlier process was told, which ended before it wrote that
     /// down. Any other annotation says nothing of it: the census may be older.
     fn resume_superseded(&mut self, census: &Census) {
-        for (tier, rest) in self.inherited_confirmations.clone() {
+        for (tier, remaining) in self.inherited_confirmations.clone() {
             let Some(digest) = census.confirmations.get(&tier) else {
                 continue;
             };
             if self.confirmed.contains_key(&tier) {
                 continue;
             }
-            self.confirmed.insert(Arc::clone(&tier), rest.in_census(census, &tier));
+            self.confirmed
+                .insert(Arc::clone(&tier), remaining.in_census(census, &tier));
             let releases = self.held_of(census, &tier);
             if !releases.is_empty() && self.digest_for(&tier, &releases) == **digest {
                 self.inherited_confirmations.remove(&tier);

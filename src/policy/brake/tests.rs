@@ -253,7 +253,7 @@ fn after_a_restart(brake: &Brake, limit: MaxUnprotected, now: Duration) -> Brake
         until: now + WINDOW,
         unreadable: None,
     }));
-    anew.inherit_confirmations(brake.remaining_of("t").map(|rest| ("t".into(), rest)));
+    anew.inherit_confirmations(brake.remaining_of("t").map(|remaining| ("t".into(), remaining)));
     anew
 }
 

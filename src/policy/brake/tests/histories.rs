@@ -142,7 +142,7 @@ impl History {
     }
 
     fn restarts(&mut self) {
-        let rests = TIERS.map(|tier| self.brake.remaining_of(tier).map(|rest| (tier.into(), rest)));
+        let remaining = TIERS.map(|tier| self.brake.remaining_of(tier).map(|remaining| (tier.into(), remaining)));
         self.brake = Brake::new(self.limit);
         for (tier, recent) in &self.told {
             self.brake
@@ -154,7 +154,7 @@ impl History {
                     unreadable: None,
                 }));
         }
-        self.brake.inherit_confirmations(rests.into_iter().flatten());
+        self.brake.inherit_confirmations(remaining.into_iter().flatten());
     }
 
     fn of_late(&self, direction: Direction) -> BTreeSet<&String> {

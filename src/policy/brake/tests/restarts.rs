@@ -33,7 +33,7 @@ fn what_an_earlier_process_let_go_counts_until_it_is_over() {
     );
 }
 
-// The rest of a list is another list, with another digest.
+// What remains of a list is another list, with another digest.
 #[test]
 fn what_was_confirmed_and_cut_short_goes_on_after_a_restart_and_nothing_else_goes() {
     let limit = MaxUnprotected::Namespaces(3);
@@ -68,10 +68,10 @@ fn a_confirmation_of_which_nothing_was_done_yet_came_back_with_a_restart() {
     let mut brake = after_a_restart(&brake, limit, seconds(3));
     assert_eq!(all_ask(&mut brake, &mut wanted, seconds(4)), 0);
     // What takes it back ends it for good.
-    let rest = brake.remaining_of("t").unwrap();
-    assert_eq!((&*rest.digest, rest.fingerprints.len()), (&*digest, 0));
+    let remaining = brake.remaining_of("t").unwrap();
+    assert_eq!((&*remaining.digest, remaining.fingerprints.len()), (&*digest, 0));
     brake.held(&census(100, []), seconds(5));
-    assert_eq!(brake.remaining_of("t"), Some(rest));
+    assert_eq!(brake.remaining_of("t"), Some(remaining));
 }
 
 // `kubectl annotate` of what stands there already changes nothing.
@@ -98,13 +98,13 @@ fn who_confirms_more_while_a_list_is_worked_off_takes_nothing_back() {
 }
 
 #[test]
-fn the_rest_of_a_list_is_bounded_and_what_is_beyond_is_held() {
+fn what_remains_of_a_list_is_bounded_and_what_is_beyond_is_held() {
     let limit = MaxUnprotected::Namespaces(0);
     let namespaces = RemainingConfirmation::AT_MOST / 2 + 5;
     let (brake, wanted, _) = confirmed(limit, namespaces);
-    let rest = brake.remaining_of("t").unwrap();
+    let remaining = brake.remaining_of("t").unwrap();
     assert_eq!(
-        rest.fingerprints.len(),
+        remaining.fingerprints.len(),
         RemainingConfirmation::AT_MOST,
         "and no two are equal"
     );
@@ -164,7 +164,7 @@ fn what_a_tier_let_go_is_handed_on_when_it_is_gone() {
 
 // A standby's cache may be behind what the last leader wrote.
 #[test]
-fn a_rest_waits_for_the_annotation_that_confirmed_it() {
+fn what_remains_waits_for_the_annotation_that_confirmed_it() {
     let limit = MaxUnprotected::Namespaces(0);
     let (brake, mut wanted, _) = confirmed(limit, 10);
     let mut brake = after_a_restart(&brake, limit, seconds(1));

@@ -14,10 +14,10 @@ fn a_digest_that_is_gone_for_a_moment_confirms_nothing_when_it_comes_back() {
         // The labels are put right, and the annotation is gone.
         brake.held(&census(100, []), seconds(2));
         if restarts {
-            let rest = brake.remaining_of("t").unwrap();
-            assert_eq!((&*rest.digest, rest.fingerprints.len()), (&*digest, 0));
+            let remaining = brake.remaining_of("t").unwrap();
+            assert_eq!((&*remaining.digest, remaining.fingerprints.len()), (&*digest, 0));
             brake = Brake::new(MaxUnprotected::default());
-            brake.remember_spent(&"t".into(), &rest.digest);
+            brake.remember_spent(&"t".into(), &remaining.digest);
         }
         assert_eq!(all_ask(&mut brake, &mut wanted, seconds(3)), 0);
         let anew = brake.held(&wanted, seconds(3))["t"].digest.clone();

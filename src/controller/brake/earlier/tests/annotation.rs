@@ -30,9 +30,9 @@ async fn what_was_confirmed_goes_on_only_where_the_annotation_still_can_be_a_dig
         for (is_readable, expected) in [(true, readable), (false, unreadable)] {
             let brake = super::super::super::persisted::tests::brake_with_a_tier();
             brake.inherit_from(&[annotated(is_readable, annotation)]).await;
-            let rest = brake.state().brake.remaining_size("t");
-            let rest = rest.as_ref().map(|(digest, size)| (&**digest, *size));
-            assert_eq!(rest, expected, "{annotation:?} {is_readable}");
+            let remaining = brake.state().brake.remaining_size("t");
+            let remaining = remaining.as_ref().map(|(digest, size)| (&**digest, *size));
+            assert_eq!(remaining, expected, "{annotation:?} {is_readable}");
         }
     }
 }
