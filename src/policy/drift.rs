@@ -35,7 +35,7 @@ pub enum DriftKind {
     Modified,
     /// Its spec stands, but our labels, annotation or owners are stripped or changed.
     Disowned,
-    /// It has a reserved name, and we neither wrote nor want it.
+    /// It has a reserved name, we do not want it, and did not write it as it is.
     Surplus,
 }
 

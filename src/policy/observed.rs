@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 
 use super::attribution::Evidence;
 use super::{PolicyName, RenderedPolicy, SpecDigest};
+use crate::api::Direction;
 use crate::api::names::{API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, RENDERED_ANNOTATION, TIER_KIND, TIER_LABEL};
 
 /// What is kept of other people's metadata on one policy, in bytes. Whoever may write policies must neither fill our
@@ -31,7 +32,8 @@ pub struct ObservedPolicy {
     pub resource_version: Box<str>,
     /// The digest of the live spec.
     pub spec: SpecDigest,
-    /// Whether its `policyTypes` are the direction of its name and no other, as in all that we write.
+    /// Whether it speaks of the direction of its name and of no other, as all that we write: also not with rules that its
+    /// `policyTypes` leave out, which some network plugins heed all the same (cilium/cilium#48703).
     pub only_its_direction: bool,
     /// Who marked it, and how completely.
     pub marks: Marks,
@@ -128,7 +130,7 @@ impl ObservedPolicy {
             },
             only_its_direction: name
                 .direction()
-                .is_some_and(|direction| spec.policy_types.as_deref() == Some(&[direction.as_str().to_owned()])),
+                .is_some_and(|direction| speaks_only_of(direction, &spec)),
             marks,
             deleting: metadata.deletion_timestamp.is_some(),
             foreign: (foreign != ForeignMetadata::default()).then(|| Box::new(foreign)),
@@ -186,6 +188,15 @@ impl ForeignMetadata {
             ..Self::default()
         }
     }
+}
+
+fn speaks_only_of(direction: Direction, spec: &NetworkPolicySpec) -> bool {
+    let types = spec.policy_types.as_deref().unwrap_or_default();
+    let rules_of_the_other = match direction {
+        Direction::Ingress => spec.egress.as_ref().is_some_and(|rules| !rules.is_empty()),
+        Direction::Egress => spec.ingress.as_ref().is_some_and(|rules| !rules.is_empty()),
+    };
+    !types.is_empty() && types.iter().all(|of| of == direction.as_str()) && !rules_of_the_other
 }
 
 fn were_not_read(entries: &[ManagedFieldsEntry]) -> bool {

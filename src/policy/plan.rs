@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use self::object::owner_references;
 pub use self::put_off::PutOff;
-use self::unwanted::{isolated_by, left_behind};
+use self::unwanted::{left_behind, taken_for_the_governors};
 use self::wanted::{Decision, Wanted};
 use super::assign::{Assignment, Governor, assign};
 use super::drift::{self, Cause, DriftKind, Written};
@@ -87,7 +87,7 @@ pub struct Removal {
     pub resource_version: Box<str>,
     /// Why.
     pub cause: Cause,
-    /// The tier that isolated the direction until now; `None` for extras, and for what was never ours.
+    /// The tier that the opening of the direction counts for; `None` for extras, and for what was never ours.
     pub releases_from: Option<Arc<TierIdentity>>,
 }
 
@@ -166,8 +166,11 @@ pub fn plan_governed(
         plan.settle(&wanted);
     }
     for (name, live) in observed.iter().filter(|(name, _)| !policies.contains_key(name)) {
-        plan.clear_away(governor, name, live, last_written.get(name));
+        // Whole marks on a base that is not remembered: our own write whose answer was lost.
+        let by_marks = || drift::written_by_marks(live, &namespace.uid).filter(|_| name.is_base());
+        plan.clear_away(governor, name, live, last_written.get(name).cloned().or_else(by_marks));
     }
+    plan.keep_beside_what_is_closed(governor);
     let standing = |name: &PolicyName| policies.contains_key(name) || observed.contains_key(name);
     let unsettled = last_written
         .iter()
@@ -179,7 +182,7 @@ pub fn plan_governed(
 }
 
 /// What was last written under each name: remembered, if an earlier plan of this process governed the
-/// namespace, and otherwise what the marks tell.
+/// namespace, and otherwise what the marks tell; some of them are enough for a direction that is not isolated any more.
 fn last_written<'a>(
     governor: &RankedTier,
     namespace: &Namespace,
@@ -190,7 +193,10 @@ fn last_written<'a>(
     let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
     let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
         let written = drift::written_by_marks(live, &namespace.uid);
-        Some((name.clone(), written.or_else(|| isolated_by(governor, name, live))?))
+        Some((
+            name.clone(),
+            written.or_else(|| taken_for_the_governors(governor, name, live))?,
+        ))
     };
     match record {
         Some(record) => Cow::Borrowed(&record.written),
@@ -249,11 +255,6 @@ impl Plan {
     /// Every write, in the order in which they are made.
     pub fn writes(&self) -> impl Iterator<Item = &Write> {
         self.extras.iter().chain(&self.bases)
-    }
-
-    /// Whether a direction would be opened: then a consistent read has to come to the same.
-    pub fn opens_a_direction(&self) -> bool {
-        self.removals.iter().any(|removal| removal.name.is_base())
     }
 
     /// Keeps of the removals those that `again`, planned from a consistent read, makes too. Returns whether these are all.

@@ -243,7 +243,7 @@ async fn a_loud_tenant_slows_no_heal_of_others_and_grows_no_series() {
     set_the_scene(&control_plane, &admin).await;
     let wanted = policies(&admin, RAW).get(RAW_POLICY).await.unwrap();
     let raw = tokio::spawn(heal_raw(control_plane.client(Identity::Controller).await, wanted));
-    // Its series is there once the first audit has ended, which is at some time within the interval.
+    // Its series is there once the first audit is complete, which begins at some time within the interval.
     let audited = |metrics: &Metrics| match metrics.count("cofferdam_last_audit_timestamp_seconds", &[]) {
         0 => Err(String::from("not yet")),
         _ => Ok(()),

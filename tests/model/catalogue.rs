@@ -230,7 +230,7 @@ impl Catalogue {
         let id = self.plans.len() as PlanId;
         self.plans.push(Planned {
             question,
-            opens_a_direction: plan.opens_a_direction(),
+            opens_a_direction: plan.removals.iter().any(|removal| removal.name.is_base()),
             plan,
             changes,
         });

@@ -64,6 +64,18 @@ fn causes(plan: &Plan) -> Vec<(&str, Cause)> {
         .collect()
 }
 
+/// Somebody changed the spec of what stands under that name.
+fn tamper(standing: &mut ObservedPolicies, policy: &str, spec: Value) {
+    let mut changed = open_policy(policy);
+    changed.spec = Some(serde_json::from_value(spec).unwrap());
+    let live = standing.get_mut(&name(policy)).unwrap();
+    *live = ObservedPolicy {
+        marks: live.marks.clone(),
+        deleting: live.deleting,
+        ..stored(changed).1
+    };
+}
+
 fn removal(name: &str, uid: &str) -> Removal {
     Removal {
         name: PolicyName::reserved(name).unwrap(),

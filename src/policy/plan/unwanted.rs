@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{Action, Plan, Removal, Write};
 use crate::api::Direction;
 use crate::policy::drift::{Cause, DriftKind, Written};
-use crate::policy::render::emptied;
+use crate::policy::render::{closed, emptied};
 use crate::policy::{
-    Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, TierIdentity, World,
+    Namespace, ObservedPolicies, ObservedPolicy, ParsedTier, PolicyName, RankedTier, RenderedPolicy, TierIdentity,
+    World,
 };
 
 /// In a namespace that no tier selects: the policies whose owning uid is a live tier, which therefore no
@@ -28,18 +29,26 @@ pub(super) fn left_behind(world: &World, namespace: &Namespace, observed: &Obser
     .collect()
 }
 
-/// A base that is not wanted, and that lost some of its marks where nobody remembers them: what goes with it is isolation all
-/// the same, the governor's for want of a better.
-pub(super) fn isolated_by(governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy) -> Option<Written> {
-    let wanted = governor.rendered.policies.contains_key(name);
-    let isolates = name.is_base() && live.only_its_direction && !live.marks.is_none();
-    (isolates && !wanted).then(|| Written {
-        spec: live.spec,
+/// What stands for a direction that is not isolated any more and lost some of its marks, where nobody remembers it: its base
+/// isolates all the same, and is taken for the governor's for want of a better. It is as written only if the mark that tells of
+/// its spec says so.
+pub(super) fn taken_for_the_governors(
+    governor: &RankedTier,
+    name: &PolicyName,
+    live: &ObservedPolicy,
+) -> Option<Written> {
+    let direction = name.direction()?;
+    if governor.tier.isolate().contains(&direction) || live.marks.is_none() {
+        return None;
+    }
+    let as_marked = live.marks.rendered.filter(|rendered| *rendered == live.spec);
+    Some(Written {
+        spec: as_marked.unwrap_or_else(|| closed(direction).digest),
         tier: Arc::clone(governor.tier.identity()),
     })
 }
 
-/// `from` is the tier that it was written for, if it was ours.
+/// `from` is the tier that the opening of its direction counts for, if it was ours.
 fn removal(name: &PolicyName, live: &ObservedPolicy, cause: Cause, from: Option<&Arc<TierIdentity>>) -> Removal {
     Removal {
         name: name.clone(),
@@ -74,56 +83,85 @@ impl Plan {
         self.removals.extract_if(.., |removal| !waits(removal)).collect()
     }
 
-    /// What to do about a policy that stands under a reserved name and is not wanted.
+    /// What to do about a policy that stands under a reserved name and is not wanted; `written` is what we last wrote there.
     pub(super) fn clear_away(
         &mut self,
         governor: &RankedTier,
         name: &PolicyName,
         live: &ObservedPolicy,
-        written: Option<&Written>,
+        written: Option<Written>,
     ) {
-        if let Some(written) = written.filter(|written| self.keeps(governor, name, live, written)) {
+        if let Some(written) = &written
+            && self.keeps(governor, name, live, written)
+        {
             self.in_place.insert(name.clone(), written.clone());
             return;
         }
-        let as_written = written.is_some_and(|written| written.spec == live.spec);
-        let cause = if as_written {
+        let as_written = written.as_ref().is_some_and(|written| written.spec == live.spec);
+        let cause = if as_written && live.only_its_direction {
             Cause::Pending
         } else {
             Cause::Drift(DriftKind::Surplus)
         };
-        if !live.deleting {
-            // One that speaks of the other direction, which is isolated, may let everybody in: nothing holds it back.
-            let from = written.filter(|_| live.only_its_direction).map(|written| &written.tier);
-            self.removals.push(removal(name, live, cause, from));
-            return;
+        let ours = name.baseline_direction().filter(|_| written.is_some());
+        match ours {
+            // Deleting it opens one direction, which may have to wait, and leaving it as it is may open the other.
+            Some(direction) if !live.only_its_direction => {
+                let modified = Cause::Drift(DriftKind::Modified);
+                self.bases.push(over(name, live, closed(direction), governor, modified));
+            }
+            _ if !live.deleting => {
+                let from = written.as_ref().map(|written| &written.tier);
+                self.removals.push(removal(name, live, cause, from));
+            }
+            // A finalizer can hold it for ever, and it has its effect as long as it stands.
+            _ => {
+                let policy = emptied(name.direction().unwrap_or(Direction::Ingress));
+                let tier = Arc::clone(governor.tier.identity());
+                if live.spec == policy.digest {
+                    self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
+                } else {
+                    self.extras.push(over(name, live, policy, governor, cause));
+                }
+            }
         }
-        // A finalizer can hold it for ever, and it has its effect as long as it stands.
-        let policy = emptied(name.direction().unwrap_or(Direction::Ingress));
-        let tier = Arc::clone(governor.tier.identity());
-        if live.spec == policy.digest {
-            self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
-        } else {
-            self.extras.push(Write {
-                name: name.clone(),
-                policy: Arc::new(policy),
-                tier,
-                action: Action::over(live),
-                cause,
-            });
-        }
+    }
+
+    /// Without what we allow beside it, a base that was closed and has yet to go would cut off the pods that that is for.
+    pub(super) fn keep_beside_what_is_closed(&mut self, governor: &RankedTier) {
+        let unwanted = |write: &&Write| !governor.rendered.policies.contains_key(&write.name);
+        let bases = self.bases.iter().filter(unwanted);
+        self.hold_back(&bases.filter_map(|write| write.name.baseline_direction()).collect());
     }
 
     /// Whether a policy that we wrote stays although it is not wanted.
     fn keeps(&self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: &Written) -> bool {
+        // Of a base, what somebody else made of it can open no direction but its own, which is not to be isolated.
+        let harmless = live.only_its_direction && (written.spec == live.spec || name.is_base());
         // It was deleted already, but emptying it opens its direction.
-        let held_base = live.deleting && live.spec == written.spec && name.is_base();
+        let held_base = live.deleting && name.is_base();
         // A hand-over that waits for an allowance leaves the set of the other tier whole: without its extras, its
         // base would cut off the pods that they are for.
         let handed_over = |(base, kept): (&PolicyName, &Written)| {
             let other = kept.tier.uid != governor.tier.identity().uid && kept.tier.uid == written.tier.uid;
             other && base.is_base()
         };
-        governor.rendered.keeps_everything || held_base || self.in_place.iter().any(handed_over)
+        harmless && (governor.rendered.keeps_everything || held_base || self.in_place.iter().any(handed_over))
+    }
+}
+
+fn over(
+    name: &PolicyName,
+    live: &ObservedPolicy,
+    policy: RenderedPolicy,
+    governor: &RankedTier,
+    cause: Cause,
+) -> Write {
+    Write {
+        name: name.clone(),
+        policy: Arc::new(policy),
+        tier: Arc::clone(governor.tier.identity()),
+        action: Action::over(live),
+        cause,
     }
 }

@@ -34,7 +34,9 @@ impl Wanted<'_> {
                 });
             }
             // Unknown is not empty: the last good policy stays, for whichever tier it was written.
-            let last_good = self.written.filter(|written| written.spec == live.spec);
+            let last_good = self
+                .written
+                .filter(|written| written.spec == live.spec && live.only_its_direction);
             if let Some(written) = last_good.filter(|_| !self.policy.unresolved.is_empty()) {
                 return Decision::Keep(written.clone());
             }

@@ -200,8 +200,60 @@ fn a_hand_over_that_has_to_wait_keeps_the_whole_set_that_stands() {
     assert_eq!(causes(&resolved).len(), 3);
 }
 
+/// Changes of what stands, and what has to be done about each while nobody knows what is to be allowed.
+fn tampered_with(standing: &ObservedPolicies) -> [(ObservedPolicies, (&'static str, Cause)); 3] {
+    let changed = |policy: &str, spec: Value| {
+        let mut standing = standing.clone();
+        tamper(&mut standing, policy, spec);
+        standing
+    };
+    let open = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]});
+    let lets_in = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{}]});
+    let lets_out = json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{}]});
+    let surplus = (API_EGRESS, Cause::Drift(DriftKind::Surplus));
+    [
+        (changed(API_EGRESS, open), surplus),
+        (changed(API_EGRESS, lets_in), surplus),
+        (
+            changed(BASE_INGRESS, lets_out),
+            (BASE_INGRESS, Cause::Drift(DriftKind::Modified)),
+        ),
+    ]
+}
+
+// Whatever somebody made of it stayed, as part of the set.
+#[test]
+fn a_hand_over_that_has_to_wait_keeps_nothing_that_was_tampered_with() {
+    let namespace = namespace("n", &[]);
+    let first = plan(&known(), &namespace, &ObservedPolicies::new(), None);
+    let record = record_of(&known(), &namespace, &first);
+    let next = tier(
+        "y",
+        json!({"precedence": 1, "isolate": ["Egress"], "allow": [{"name": "dns", "preset": "DNS"}]}),
+    );
+    let unresolved = world([tier_x(), next], Facts::unread());
+    for (standing, expected) in tampered_with(&observed(&namespace, first.writes())) {
+        for record in [Some(&record), None] {
+            assert_eq!(causes(&plan(&unresolved, &namespace, &standing, record)), [expected]);
+        }
+    }
+}
+
 mod broken {
     use super::*;
+
+    #[test]
+    fn nothing_that_was_tampered_with_is_kept() {
+        let namespace = namespace("n", &[]);
+        let first = plan(&known(), &namespace, &ObservedPolicies::new(), None);
+        let record = record_of(&known(), &namespace, &first);
+        for (standing, expected) in tampered_with(&observed(&namespace, first.writes())) {
+            for record in [Some(&record), None] {
+                let world = broken(json!({"isolate": ["Egress"]}));
+                assert_eq!(causes(&plan(&world, &namespace, &standing, record)), [expected]);
+            }
+        }
+    }
 
     fn broken(spec: Value) -> World {
         let mut whole = json!({"allow": [{"name": "a"}]});
