@@ -170,7 +170,8 @@ pub enum ForeignPolicies {
 /// What becomes of the policies when this tier is deleted, in the namespaces that no other tier takes over. `Retain`
 /// leaves them as they stand, no longer healed, until another tier selects the namespace or somebody deletes them.
 /// `Remove` deletes them, which opens the namespace: the tier stays, held by the finalizer `cofferdam.dev/handover`, until
-/// that is done and, where another tier stays, its status tells what was released. More of it at once than `--max-unprotected` allows waits for a confirmation, as its condition Ready says.
+/// that is done and, where another tier still stands, the status of that one tells what was released. More of it at once
+/// than `--max-unprotected` allows waits for a confirmation, as its condition Ready says.
 /// Absent means `Retain`, and so does the deletion of the CustomResourceDefinition.
 ///
 /// Example: `Retain`

@@ -53,7 +53,7 @@ pub struct IsolationTierStatus {
     pub problems: Vec<NamespaceProblem>,
     /// How many namespaces this tier left open of late, or one that is gone and that it tells of, and what of a confirmed
     /// list is still to be done. It counts towards `--max-unprotected` for ten minutes; a controller that starts anew counts
-    /// all of it until 10 min 32 s after `latestTime`.
+    /// all of it until 10 min 32 s after `latestTime`, for 10 minutes at most.
     ///
     /// Example: `{ingress: 3, egress: 3, latestTime: "2026-11-25T18:20:00Z"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! How many removals may be on their way. Those that open a direction take half, the others a quarter, neither any of the other's:
-//! whatever hangs in one, a heal that is a deletion goes, and what is left of the quarters closes.
+//! How many removals may be on their way. Those that open a direction take half, the others a quarter, neither any of the
+//! other's: whatever hangs in one, deletions of the other go, and the last quarter closes.
 
 use tokio::sync::Semaphore;
 

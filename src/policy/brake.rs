@@ -82,8 +82,8 @@ impl Brake {
         }
     }
 
-    /// Which releases of `namespace` may go, among all that are wanted. Those count from now on; what was kept waiting has counted
-    /// all the while.
+    /// Which releases of `namespace` may go, among all that are wanted. Those count from now on; what was kept waiting has
+    /// counted all the while.
     pub fn admit(&mut self, census: &Census, namespace: &str, now: Duration) -> Vec<Grant> {
         self.forget_expired(now);
         self.narrow(census, namespace);

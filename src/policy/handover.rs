@@ -13,8 +13,8 @@ pub enum FinalizerChange {
     Remove,
 }
 
-/// What has to be done about our finalizer on `tier`, where `has_our_finalizer` says whether it is there. `outstanding` tells in how
-/// many namespaces something is still to be done; it is asked only where that decides. Where the definition of tiers
+/// What has to be done about our finalizer on `tier`, where `has_our_finalizer` says whether it is there. `outstanding` tells
+/// in how many namespaces something is still to be done; it is asked only where that decides. Where the definition of tiers
 /// ends, all of them count as `Retain`: the API server waits with it until the last finalizer is gone.
 pub fn finalizer_change(
     tier: &ParsedTier,

@@ -46,8 +46,8 @@ pub fn departing_status(
 ) -> IsolationTierStatus {
     let message = if outstanding == 0 {
         String::from(
-            "deleted with deletionPolicy Remove: all is done; it goes once the status of another tier tells what it released, and \
-             the log of the controller says what keeps that",
+            "deleted with deletionPolicy Remove: all is done; it goes once the status of another tier tells what it released of late, \
+             if anything, and nobody else's finalizer keeps it; the log of the controller says what fails",
         )
     } else {
         format!(

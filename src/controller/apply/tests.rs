@@ -40,7 +40,7 @@ fn namespace(name: &str) -> Namespace {
     }
 }
 
-fn surplus(count: usize) -> Plan {
+fn clearings(count: usize) -> Plan {
     let removal = |number| Removal {
         name: PolicyName::reserved(&format!("cofferdam-allow-{number}")).unwrap(),
         uid: "uid".into(),
@@ -72,7 +72,7 @@ fn release() -> Plan {
     Plan {
         removals: vec![Removal {
             name: PolicyName::baseline(crate::api::Direction::Egress),
-            ..surplus(1).removals.remove(0)
+            ..clearings(1).removals.remove(0)
         }],
         ..Plan::default()
     }
@@ -93,7 +93,7 @@ async fn one_namespace_with_thousands_of_changes_keeps_no_other_waiting() {
     let writer = Writer::new(slow_server(), 32);
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (crowded, small) = (namespace("crowded"), namespace("small"));
-    let (thousands, one) = (surplus(3000), surplus(1));
+    let (thousands, one) = (clearings(3000), clearings(1));
     let crowded = removed(&writer, &cache, &crowded, &thousands, None);
     let small = async {
         // The other was there first.
@@ -117,7 +117,7 @@ async fn a_release_that_waited_for_its_turn_is_not_made_on_an_old_read() {
     for (in_time, committed) in [(ROUND_TRIP * 9, 1), (ROUND_TRIP * 3, 0)] {
         let now = Instant::now();
         let until = Some(now + in_time);
-        let some = surplus(5);
+        let some = clearings(5);
         let crowded = removed(&writer, &cache, &crowded, &some, until);
         let (_, outcome) = tokio::join!(crowded, removed(&writer, &cache, &released, &release, until));
         assert_eq!(
@@ -135,14 +135,14 @@ async fn releases_that_hang_leave_room_for_what_closes_and_for_other_deletions()
     let cache = Cache::new(Exemptions::new("cofferdam-system", []), (String::new(), String::new()));
     let (released, new, until) = (namespace("released"), namespace("new"), Some(Instant::now() + hangs));
     let mut release = release();
-    release.removals.extend(surplus(8).removals);
+    release.removals.extend(clearings(8).removals);
     let writes = first_plan_of(&namespace("new"));
     let releases = (0..8).map(|_| removed(&writer, &cache, &released, &release, until));
     let closes = async {
         tokio::time::sleep(ROUND_TRIP).await;
         let started = Instant::now();
         let written = writer.write(&cache, &new, &writes).await;
-        let deleted = removed(&writer, &cache, &new, &surplus(1), None).await;
+        let deleted = removed(&writer, &cache, &new, &clearings(1), None).await;
         (written, deleted, started.elapsed())
     };
     let (_, (written, deleted, took)) = tokio::join!(futures::future::join_all(releases), closes);

@@ -101,8 +101,8 @@ impl Brake {
         })
     }
 
-    /// As [`Self::remaining_of`], the digest and how many releases there are: under one digest what remains only shrinks, so that
-    /// these tell one from another.
+    /// As [`Self::remaining_of`], the digest and how many releases there are: under one digest what remains only shrinks, so
+    /// that these tell one from another.
     pub fn remaining_size(&self, tier: &str) -> Option<(Arc<str>, usize)> {
         let Some(confirmed) = self.confirmed.get(tier) else {
             let remaining = self.remaining_of(tier)?;

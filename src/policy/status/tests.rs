@@ -56,6 +56,30 @@ fn all_in_place_is_ready_and_nothing_else() {
     assert_eq!(condition(&status, "Stalled"), None);
 }
 
+// That all waited for another tier, and that the log said more, was said while somebody else's finalizer kept it.
+#[test]
+fn a_tier_that_takes_its_policies_along_says_what_it_waits_for() {
+    let world = world(plain());
+    let says = |outstanding| {
+        let now = Timestamp::from_second(100).unwrap();
+        let status = departing_status(world.tiers()[0].tier.identity(), outstanding, None, None, now);
+        assert_eq!(condition(&status, "Ready"), Some(("False", "HandingOver")));
+        assert_eq!(condition(&status, "Reconciling"), Some(("True", "HandingOver")));
+        assert_eq!(condition(&status, "Stalled"), None);
+        status.condition("Ready").unwrap().message.clone()
+    };
+    assert_eq!(
+        says(0),
+        "deleted with deletionPolicy Remove: all is done; it goes once the status of another tier tells what it released of late, \
+         if anything, and nobody else's finalizer keeps it; the log of the controller says what fails"
+    );
+    assert_eq!(
+        says(2),
+        "deleted with deletionPolicy Remove: 2 namespaces to be handed over to another tier or released; with deletionPolicy \
+         Retain its policies would stay"
+    );
+}
+
 #[test]
 fn what_is_still_to_be_written_is_reconciling() {
     let tally = counts(NamespaceCounts {
