@@ -37,60 +37,71 @@ pub fn out_of_bounds(
     labels: &BTreeMap<String, String>,
     value: f64,
 ) -> Option<String> {
-    let within = |least: f64, most: f64| {
-        let fault = || format!("expected {least} to {most}");
-        (!(least..=most).contains(&value)).then(fault)
-    };
-    let label = |key: &str| labels.get(key).map(String::as_str).unwrap_or_default();
     if let Some(histogram) = metric.strip_suffix("_bucket") {
         return wrong_bucket(moment, histogram, labels, value);
     }
     if let Some(histogram) = metric.strip_suffix("_sum") {
-        let of: Vec<_> = labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        if moment.metrics.value(&format!("{histogram}_count"), &of).is_none() {
-            return Some(String::from("a sum of times that are not counted"));
-        }
-        let (least, most) = sum_of(moment, histogram, labels);
-        let (by_buckets_least, by_buckets_most) = sum_by_buckets(moment, histogram, labels);
-        return within(least.max(by_buckets_least) - 1e-6, most.min(by_buckets_most) + 1e-6);
+        return wrong_sum(moment, histogram, labels, value);
     }
-    let counters = moment.counters;
+    let label = |key: &str| labels.get(key).map(String::as_str).unwrap_or_default();
     match metric {
         "cofferdam_reconcile_total" if label("controller") == "namespace" => match label("result") {
             "requeue" => {
                 let retries = retries(moment.events);
-                within(*retries.start() as f64, *retries.end() as f64)
+                not_within(*retries.start() as f64, *retries.end() as f64, value)
             }
-            _ => {
-                let all = moment.metrics.sum(metric, &[("controller", "namespace")]);
-                let looks = looks_of_the_round(moment);
-                let (least, most) = (*looks.start() as f64, *looks.end() as f64);
-                let of_the_round = all - counters.looks;
-                let right = (least..=most).contains(&of_the_round);
-                let fault = || format!("{of_the_round} looks in this round, expected {least} to {most}");
-                (!right).then(fault)
-            }
+            _ => wrong_looks(moment),
         },
         "cofferdam_reconcile_duration_seconds_count" => {
-            let all = moment
-                .metrics
-                .sum("cofferdam_reconcile_total", &[("controller", label("controller"))]);
-            within(all, all)
+            let of_controller = [("controller", label("controller"))];
+            let all = moment.metrics.sum("cofferdam_reconcile_total", &of_controller);
+            not_within(all, all, value)
         }
         "cofferdam_drift_oldest_timestamp_seconds" => {
-            let standing = counters.standing.iter().filter(|drift| drift.tier == label("tier"));
-            let times = standing.map(|drift| (drift.since_at_least, drift.since_at_most + NO_PROCESSOR));
-            let oldest = times.reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)));
-            let (least, most) = oldest.unwrap_or((0.0, 0.0));
-            within(least, most)
+            let (least, most) = oldest_drift(moment, label("tier"));
+            not_within(least, most, value)
         }
-        "cofferdam_events_dropped_total" => within(0.0, too_much_to_say(moment)),
-        "cofferdam_last_audit_timestamp_seconds" => within(counters.started, unix_now()),
+        "cofferdam_events_dropped_total" => not_within(0.0, too_much_to_say(moment), value),
+        "cofferdam_last_audit_timestamp_seconds" => not_within(moment.counters.started, unix_now(), value),
         _ => Some(String::from("this test does not know how to count it")),
     }
+}
+
+fn not_within(least: f64, most: f64, value: f64) -> Option<String> {
+    (!(least..=most).contains(&value)).then(|| format!("expected {least} to {most}"))
+}
+
+fn wrong_sum(moment: &Moment<'_>, histogram: &str, labels: &BTreeMap<String, String>, value: f64) -> Option<String> {
+    let of: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    if moment.metrics.value(&format!("{histogram}_count"), &of).is_none() {
+        return Some(String::from("a sum of times that are not counted"));
+    }
+    let (least, most) = sum_of(moment, histogram, labels);
+    let (by_buckets_least, by_buckets_most) = sum_by_buckets(moment, histogram, labels);
+    let (least, most) = (least.max(by_buckets_least), most.min(by_buckets_most));
+    not_within(least - 1e-6, most + 1e-6, value)
+}
+
+/// Of all results together: which of them a look had, only those that look know.
+fn wrong_looks(moment: &Moment<'_>) -> Option<String> {
+    let of_namespaces = [("controller", "namespace")];
+    let all = moment.metrics.sum("cofferdam_reconcile_total", &of_namespaces);
+    let looks = looks_of_the_round(moment);
+    let (least, most) = (*looks.start() as f64, *looks.end() as f64);
+    let of_the_round = all - moment.counters.looks;
+    let fault = || format!("{of_the_round} looks in this round, expected {least} to {most}");
+    (!(least..=most).contains(&of_the_round)).then(fault)
+}
+
+/// Since when the drift that stands longest may stand; 0 where none does.
+fn oldest_drift(moment: &Moment<'_>, tier: &str) -> (f64, f64) {
+    let standing = moment.counters.standing.iter().filter(|drift| drift.tier == tier);
+    let times = standing.map(|drift| (drift.since_at_least, drift.since_at_most + NO_PROCESSOR));
+    let oldest = times.reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)));
+    oldest.unwrap_or((0.0, 0.0))
 }
 
 fn looks_of_the_round(moment: &Moment<'_>) -> std::ops::RangeInclusive<u64> {

@@ -111,21 +111,7 @@ fn expect_gauges_of(tier: &Value, expected: &mut Expected, seen: &Seen, troubles
     let governed = governed_by(tier, seen);
     let in_place: usize = governed.iter().map(|namespace| seen.in_place(tier, namespace)).sum();
     expected.is("policies", &[("tier", of), ("state", "in_sync")], in_place as f64);
-    for kind in KINDS {
-        let stands = troubles
-            .standing
-            .iter()
-            .filter(|drift| drift.tier == of && drift.kind == kind);
-        expected.is("policies", &[("tier", of), ("state", kind)], stands.count() as f64);
-    }
-    for drift in troubles.standing.iter().filter(|drift| drift.tier == of) {
-        let labels = [
-            ("tier", of),
-            ("target_namespace", &*drift.namespace),
-            ("kind", drift.kind),
-        ];
-        expected.is("namespace_drift", &labels, 1.0);
-    }
+    expect_drift_of(of, expected, troubles);
     let drifts = governed.iter().any(|namespace| troubles.is_drifted(namespace));
     let contested = governed
         .iter()
@@ -143,14 +129,36 @@ fn expect_gauges_of(tier: &Value, expected: &mut Expected, seen: &Seen, troubles
             count as f64,
         );
     }
-    for (condition, holds) in [
+    let conditions = [
         ("Ready", held + contested == 0 && !drifts),
         ("Reconciling", held == 0 && (contested > 0 || drifts)),
         ("Stalled", held > 0),
-    ] {
+    ];
+    expect_conditions_of(of, expected, conditions);
+}
+
+fn expect_drift_of(tier: &str, expected: &mut Expected, troubles: &Troubles<'_>) {
+    let standing = || troubles.standing.iter().filter(|drift| drift.tier == tier);
+    for kind in KINDS {
+        let stands = standing().filter(|drift| drift.kind == kind);
+        expected.is("policies", &[("tier", tier), ("state", kind)], stands.count() as f64);
+    }
+    for drift in standing() {
+        let labels = [
+            ("tier", tier),
+            ("target_namespace", &*drift.namespace),
+            ("kind", drift.kind),
+        ];
+        expected.is("namespace_drift", &labels, 1.0);
+    }
+}
+
+/// Those that hold are `True`, the others `False`.
+fn expect_conditions_of(tier: &str, expected: &mut Expected, conditions: [(&str, bool); 3]) {
+    for (condition, holds) in conditions {
         let right = if holds { "True" } else { "False" };
         for status in ["True", "False", "Unknown"] {
-            let labels = [("tier", of), ("type", condition), ("status", status)];
+            let labels = [("tier", tier), ("type", condition), ("status", status)];
             expected.is("tier_condition", &labels, f64::from(u8::from(status == right)));
         }
     }

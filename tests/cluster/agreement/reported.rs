@@ -64,49 +64,62 @@ fn line_of(namespace: &Value, seen: &Seen, troubles: &Troubles<'_>) -> Value {
         _ => None,
     };
     let shadows = seen.shadows(namespace);
-    let said_of = if state == "observed" {
-        shadows.first().copied()
-    } else {
-        governor
-    };
     let would = shadows.iter().map(|tier| {
         let (create, replace, delete) = seen.would(tier, of);
         json!({"tier": name(tier), "create": create, "replace": replace, "delete": delete})
     });
-    let widened = governor
-        .filter(|tier| isolates(tier, "Ingress"))
-        .map(|_| seen.open_doors(of));
-    let widened = widened
-        .into_iter()
-        .flatten()
-        .map(|door| json!([door, "Ingress", "open"]));
-    let told = governor.map(|tier| problems_of(tier, seen, troubles));
-    let told = told.into_iter().flatten();
-    let told = told
-        .filter(|problem| problem[0] == of)
-        .map(|problem| problem[1].clone());
-    let drift: Vec<_> = troubles.standing_in(of).collect();
-    let to_be = |kinds: &[&str]| drift.iter().filter(|drift| kinds.contains(&drift.kind)).count();
-    let left = if state == "left" { seen.reserved_in(of).len() } else { 0 };
+    let drift = troubles.standing_in(of).map(|drift| json!([drift.policy, drift.kind]));
     let mut line = json!({
         "namespace": of,
         "state": state,
         "unprotected": !matches!(state, "protected" | "exempt" | "terminating"),
-        "drift": drift.iter().map(|drift| json!([drift.policy, drift.kind])).collect::<Vec<_>>(),
-        "changes": {
-            "create": to_be(&["missing"]),
-            "replace": to_be(&["modified", "disowned"]),
-            "delete": to_be(&["surplus"]) + left,
-        },
-
+        "drift": drift.collect::<Vec<_>>(),
+        "changes": changes_in(of, state, seen, troubles),
         "waiting": [],
-        "widenedBy": widened.collect::<Vec<_>>(),
+        "widenedBy": widened_by(of, governor, seen),
         "shadows": would.collect::<Vec<_>>(),
-        "problems": told.collect::<Vec<_>>(),
+        "problems": told_of(of, governor, seen, troubles),
     });
+    let said_of = match state {
+        "observed" => shadows.first().copied(),
+        _ => governor,
+    };
     if let Some(tier) = said_of {
         line["tier"] = json!(name(tier));
         line["mode"] = tier["spec"]["mode"].clone();
     }
     line
+}
+
+fn changes_in(namespace: &str, state: &str, seen: &Seen, troubles: &Troubles<'_>) -> Value {
+    let to_be = |kinds: &[&str]| {
+        let drift = troubles.standing_in(namespace);
+        drift.filter(|drift| kinds.contains(&drift.kind)).count()
+    };
+    let left = match state {
+        "left" => seen.reserved_in(namespace).len(),
+        _ => 0,
+    };
+    json!({
+        "create": to_be(&["missing"]),
+        "replace": to_be(&["modified", "disowned"]),
+        "delete": to_be(&["surplus"]) + left,
+    })
+}
+
+fn widened_by(namespace: &str, governor: Option<&Value>, seen: &Seen) -> Vec<Value> {
+    let isolated = governor.filter(|tier| isolates(tier, "Ingress"));
+    let doors = isolated.map(|_| seen.open_doors(namespace));
+    let doors = doors.into_iter().flatten();
+    doors.map(|door| json!([door, "Ingress", "open"])).collect()
+}
+
+/// The reasons of the governor's problems with it.
+fn told_of(namespace: &str, governor: Option<&Value>, seen: &Seen, troubles: &Troubles<'_>) -> Vec<Value> {
+    let problems = governor.map(|tier| problems_of(tier, seen, troubles));
+    let problems = problems.into_iter().flatten();
+    problems
+        .filter(|problem| problem[0] == namespace)
+        .map(|problem| problem[1].clone())
+        .collect()
 }
