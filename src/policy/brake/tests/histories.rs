@@ -14,6 +14,8 @@ enum Step {
     Toggle(usize, &'static str),
     /// All of them lose their tiers.
     Everything,
+    /// All are isolated again: what is wanted next is few enough not to be held with the others.
+    Nothing,
     /// It asks, the status tells of it, and it goes.
     Ask(usize),
     /// It asks, and waits for the status.
@@ -37,7 +39,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => tier().prop_map(Step::Confirm),
         1 => Just(Step::Restart),
     ];
-    prop::collection::vec(step, 1..200)
+    // By chance these hardly ever come together: one is released as soon as it is wanted, and the next process is asked shortly
+    // before the window of the one before ends.
+    let several = prop_oneof![
+        20 => step.prop_map(|step| vec![step]),
+        3 => (0..NAMESPACES, tier()).prop_map(|(number, tier)| vec![Step::Toggle(number, tier), Step::Ask(number)]),
+        1 => (540..600_u64).prop_map(|wait| vec![Step::Nothing, Step::Restart, Step::Wait(wait)]),
+    ];
+    prop::collection::vec(several, 1..180).prop_map(|steps| steps.concat())
 }
 
 /// What happened so far.
@@ -49,8 +58,8 @@ struct History {
     wanted: BTreeMap<usize, &'static str>,
     confirmations: BTreeMap<Arc<str>, Arc<str>>,
     confirmed: BTreeSet<Release>,
-    /// What the statuses tell.
-    told: BTreeMap<&'static str, BTreeMap<Direction, u64>>,
+    /// What the statuses tell, and when that was counted.
+    told: BTreeMap<&'static str, (Duration, BTreeMap<Direction, u64>)>,
     /// Without a confirmation.
     opened: Vec<(Duration, (String, Direction))>,
     /// How often each namespace was released: as often its policies were others.
@@ -102,6 +111,10 @@ impl History {
             Step::Everything => (0..NAMESPACES).for_each(|number| {
                 self.wanted.entry(number).or_insert(TIERS[number % TIERS.len()]);
             }),
+            Step::Nothing => {
+                self.wanted.clear();
+                self.confirmed.clear();
+            }
             Step::Ask(number) => self.asks(number, &census),
             Step::KeepWaiting(number) => {
                 let grants = self.brake.admit(&census, &format!("n{number:03}"), self.now);
@@ -126,7 +139,7 @@ impl History {
         let Some(tier) = self.wanted.get(&number).filter(|_| !grants.is_empty()) else {
             return;
         };
-        self.told.insert(tier, self.brake.recent_of(tier));
+        self.told.insert(tier, (self.now, self.brake.recent_of(tier)));
         let goes: BTreeSet<_> = grants.iter().map(|grant| grant.release.direction).collect();
         for grant in grants {
             assert!(census.wants(&grant.release));
@@ -144,13 +157,13 @@ impl History {
     fn restarts(&mut self) {
         let remaining = TIERS.map(|tier| self.brake.remaining_of(tier).map(|remaining| (tier.into(), remaining)));
         self.brake = Brake::new(self.limit);
-        for (tier, recent) in &self.told {
+        for (tier, (told_at, recent)) in &self.told {
             self.brake
                 .inherit(recent.iter().map(|(direction, namespaces)| Inherited {
                     tier_uid: (*tier).into(),
                     direction: *direction,
                     namespaces: *namespaces,
-                    until: self.now + WINDOW,
+                    until: *told_at + WINDOW,
                     unreadable: None,
                 }));
         }
