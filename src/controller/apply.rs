@@ -47,7 +47,8 @@ impl Writer {
         self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
         let extras_stand = outcome.is_complete();
         let bases = plan.bases.iter().filter(|base| extras_stand || base.cannot_wait());
-        self.write_all(cache, namespace, bases, &mut outcome).await;
+        self.write_all(cache, namespace, bases.chain(&plan.closings), &mut outcome)
+            .await;
         outcome
     }
 

@@ -147,6 +147,14 @@ impl Reconciler {
         if let Some(at) = next_look(plan, &after.contests) {
             ticket.look_again(Class::Drift, self.clock.instant(at));
         }
+        // Nothing else tells of our own write, and what was closed is to go.
+        if plan
+            .closings
+            .iter()
+            .any(|closing| outcome.committed.contains(&closing.name))
+        {
+            ticket.look_again(Class::Drift, Instant::now());
+        }
         if self.ledger.record(&namespace.name, after) {
             self.reporter.look();
         }

@@ -175,9 +175,11 @@ pub fn opponent(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -
 pub fn attribution(plan: &Plan, observed: &ObservedPolicies, policy: &PolicyName) -> Option<Attribution> {
     let live = observed.get(policy)?;
     let write = plan.writes().find(|write| write.name == *policy);
+    let closes = plan.closings.iter().any(|write| write.name == *policy);
     Some(match write {
-        Some(write) => Attribution::of(live, &write.policy.spec, &write.tier),
-        None => Attribution {
+        // What closes it is not what stood there before.
+        Some(write) if !closes => Attribution::of(live, &write.policy.spec, &write.tier),
+        _ => Attribution {
             manager: live
                 .evidence
                 .as_deref()

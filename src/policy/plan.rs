@@ -31,6 +31,8 @@ pub struct Plan {
     pub extras: Vec<Write>,
     /// Base policies. One that is missing is written whatever else fails.
     pub bases: Vec<Write>,
+    /// Bases that are not wanted and may let somebody in: closed before they go. Another visit removes them.
+    pub closings: Vec<Write>,
     /// Policies that are no longer wanted.
     pub removals: Vec<Removal>,
     /// Policies that are in place, or kept as they were last written: with what is written now, everything we
@@ -166,11 +168,9 @@ pub fn plan_governed(
         plan.settle(&wanted);
     }
     for (name, live) in observed.iter().filter(|(name, _)| !policies.contains_key(name)) {
-        // Whole marks on a base that is not remembered: our own write whose answer was lost.
-        let by_marks = || drift::written_by_marks(live, &namespace.uid).filter(|_| name.is_base());
-        plan.clear_away(governor, name, live, last_written.get(name).cloned().or_else(by_marks));
+        plan.clear_away(world, governor, name, live, last_written.get(name));
     }
-    plan.keep_beside_what_is_closed(governor);
+    plan.keep_beside_closings();
     let standing = |name: &PolicyName| policies.contains_key(name) || observed.contains_key(name);
     let unsettled = last_written
         .iter()
@@ -191,17 +191,27 @@ fn last_written<'a>(
 ) -> Cow<'a, BTreeMap<PolicyName, Written>> {
     // A recreated namespace starts anew, and one that nobody governed meanwhile was not looked after.
     let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
-    let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
-        let written = drift::written_by_marks(live, &namespace.uid);
-        Some((
-            name.clone(),
-            written.or_else(|| taken_for_the_governors(governor, name, live))?,
-        ))
+    let Some(record) = record else {
+        let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
+            let written = drift::written_by_marks(live, &namespace.uid);
+            Some((
+                name.clone(),
+                written.or_else(|| taken_for_the_governors(governor, name, live))?,
+            ))
+        };
+        return Cow::Owned(observed.iter().filter_map(by_marks).collect());
     };
-    match record {
-        Some(record) => Cow::Borrowed(&record.written),
-        None => Cow::Owned(observed.iter().filter_map(by_marks).collect()),
+    let mut written = Cow::Borrowed(&record.written);
+    let unwanted = |name: &PolicyName| name.is_base() && !governor.rendered.policies.contains_key(name);
+    for (name, live) in observed.iter().filter(|(name, _)| unwanted(name)) {
+        // Whole marks that are not remembered: our own write whose answer was lost.
+        if !record.written.contains_key(name)
+            && let Some(by_marks) = drift::written_by_marks(live, &namespace.uid)
+        {
+            written.to_mut().insert(name.clone(), by_marks);
+        }
     }
+    written
 }
 
 impl Write {
@@ -239,7 +249,7 @@ impl Plan {
 
     /// Whether nothing is to be written or deleted.
     pub fn is_empty(&self) -> bool {
-        self.extras.is_empty() && self.bases.is_empty() && self.removals.is_empty()
+        self.writes().next().is_none() && self.removals.is_empty()
     }
 
     /// How many of which change.
@@ -254,7 +264,7 @@ impl Plan {
 
     /// Every write, in the order in which they are made.
     pub fn writes(&self) -> impl Iterator<Item = &Write> {
-        self.extras.iter().chain(&self.bases)
+        self.extras.iter().chain(&self.bases).chain(&self.closings)
     }
 
     /// Keeps of the removals those that `again`, planned from a consistent read, makes too. Returns whether these are all.

@@ -40,6 +40,7 @@ impl Plan {
         self.extras.retain(|extra| stays(&writes, &extra.name));
         self.bases
             .retain(|base| stays(&writes, &base.name) && (extras_stand || base.cannot_wait()));
+        self.closings.retain(|closing| stays(&writes, &closing.name));
         self.removals.retain(|removal| {
             stays(&removals, &removal.name) && (writes.is_empty() || removal.cause != Cause::Pending)
         });

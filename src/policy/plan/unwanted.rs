@@ -86,52 +86,54 @@ impl Plan {
     /// What to do about a policy that stands under a reserved name and is not wanted; `written` is what we last wrote there.
     pub(super) fn clear_away(
         &mut self,
+        world: &World,
         governor: &RankedTier,
         name: &PolicyName,
         live: &ObservedPolicy,
-        written: Option<Written>,
+        written: Option<&Written>,
     ) {
-        if let Some(written) = &written
-            && self.keeps(governor, name, live, written)
-        {
+        if let Some(written) = written.filter(|written| self.keeps(governor, name, live, written)) {
             self.in_place.insert(name.clone(), written.clone());
             return;
         }
-        let as_written = written.as_ref().is_some_and(|written| written.spec == live.spec);
+        let as_written = written.is_some_and(|written| written.spec == live.spec);
         let cause = if as_written && live.only_its_direction {
             Cause::Pending
         } else {
             Cause::Drift(DriftKind::Surplus)
         };
-        let ours = name.baseline_direction().filter(|_| written.is_some());
+        let ours = name.baseline_direction().zip(written);
         match ours {
             // Deleting it opens one direction, which may have to wait, and leaving it as it is may open the other.
-            Some(direction) if !live.only_its_direction => {
+            Some((direction, written)) if !live.only_its_direction => {
+                let mut tiers = world.tiers().iter().map(|ranked| ranked.tier.identity());
+                let written_for = tiers.find(|tier| tier.uid == written.tier.uid);
+                let tier = written_for.unwrap_or_else(|| governor.tier.identity());
                 let modified = Cause::Drift(DriftKind::Modified);
-                self.bases.push(over(name, live, closed(direction), governor, modified));
+                self.closings.push(over(name, live, closed(direction), tier, modified));
             }
             _ if !live.deleting => {
-                let from = written.as_ref().map(|written| &written.tier);
+                let from = written.map(|written| &written.tier);
                 self.removals.push(removal(name, live, cause, from));
             }
             // A finalizer can hold it for ever, and it has its effect as long as it stands.
             _ => {
                 let policy = emptied(name.direction().unwrap_or(Direction::Ingress));
-                let tier = Arc::clone(governor.tier.identity());
+                let tier = governor.tier.identity();
                 if live.spec == policy.digest {
+                    let tier = Arc::clone(tier);
                     self.in_place.insert(name.clone(), Written { spec: live.spec, tier });
                 } else {
-                    self.extras.push(over(name, live, policy, governor, cause));
+                    self.extras.push(over(name, live, policy, tier, cause));
                 }
             }
         }
     }
 
     /// Without what we allow beside it, a base that was closed and has yet to go would cut off the pods that that is for.
-    pub(super) fn keep_beside_what_is_closed(&mut self, governor: &RankedTier) {
-        let unwanted = |write: &&Write| !governor.rendered.policies.contains_key(&write.name);
-        let bases = self.bases.iter().filter(unwanted);
-        self.hold_back(&bases.filter_map(|write| write.name.baseline_direction()).collect());
+    pub(super) fn keep_beside_closings(&mut self) {
+        let bases = self.closings.iter().map(|write| &write.name);
+        self.hold_back(&bases.filter_map(PolicyName::baseline_direction).collect());
     }
 
     /// Whether a policy that we wrote stays although it is not wanted.
@@ -154,13 +156,13 @@ fn over(
     name: &PolicyName,
     live: &ObservedPolicy,
     policy: RenderedPolicy,
-    governor: &RankedTier,
+    tier: &Arc<TierIdentity>,
     cause: Cause,
 ) -> Write {
     Write {
         name: name.clone(),
         policy: Arc::new(policy),
-        tier: Arc::clone(governor.tier.identity()),
+        tier: Arc::clone(tier),
         action: Action::over(live),
         cause,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Action, Write};
 use crate::policy::drift::{self, Cause, Written};
+use crate::policy::render::closed;
 use crate::policy::{Namespace, ObservedPolicy, PolicyName, RenderedPolicy, TierIdentity, World};
 
 /// One wanted policy, with everything that decides about it.
@@ -33,18 +34,25 @@ impl Wanted<'_> {
                     tier: Arc::clone(self.tier),
                 });
             }
-            // Unknown is not empty: the last good policy stays, for whichever tier it was written.
-            let last_good = self
-                .written
-                .filter(|written| written.spec == live.spec && live.only_its_direction);
-            if let Some(written) = last_good.filter(|_| !self.policy.unresolved.is_empty()) {
-                return Decision::Keep(written.clone());
+            if !self.policy.unresolved.is_empty()
+                && let Some(last_good) = self.last_good(live)
+            {
+                return Decision::Keep(last_good.clone());
             }
         }
         if !self.policy.unresolved.is_empty() && !self.may_close() {
             return Decision::Wait;
         }
         Decision::Write(self.write())
+    }
+
+    /// Unknown is not empty: what was last written stays, for whichever tier, as long as it is what stands. But what allows nothing
+    /// is no better than what can be rendered of its tier now; it may have been closed while nobody wanted it.
+    fn last_good(&self, live: &ObservedPolicy) -> Option<&Written> {
+        let written = self.written?;
+        let allows_nothing = || written.spec == closed(self.policy.direction).digest;
+        let is_as_written = written.spec == live.spec && live.only_its_direction;
+        (is_as_written && !(written.tier.uid == self.tier.uid && allows_nothing())).then_some(written)
     }
 
     /// Whether a policy that lacks an unresolved allowance may be written. A workload that already runs and

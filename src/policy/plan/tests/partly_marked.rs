@@ -116,8 +116,13 @@ fn a_base_without_any_mark_is_of_somebody_else() {
 
 #[test]
 fn whole_marks_that_the_record_lacks_are_a_write_of_ours_whose_answer_was_lost() {
-    let narrowed = Narrowed::with(|_| {});
-    let record = narrowed.remembers_no_egress();
+    let mut narrowed = Narrowed::with(|_| {});
+    let mut record = narrowed.remembers_no_egress();
+    let first = narrowed.plan(Some(&record));
+    assert_eq!(narrowed.released(&first).len(), 1);
+    // Also once it lost a mark.
+    record.written.extend(first.unsettled);
+    narrowed.standing.values_mut().for_each(NO_LABEL);
     assert_eq!(narrowed.released(&narrowed.plan(Some(&record))).len(), 1);
 }
 
@@ -149,9 +154,11 @@ fn a_base_that_speaks_of_another_direction_is_closed_before_it_goes() {
             plan.hold_back(&BTreeSet::from(Direction::ALL));
             // Its extra stays beside it.
             assert_eq!(plan.removals, [], "{spec}");
-            let write = plan.bases.iter().find(|write| write.name.as_str() == BASE_EGRESS);
-            let write = write.unwrap();
-            assert_eq!(write.cause, Cause::Drift(DriftKind::Modified));
+            let write = &plan.closings[0];
+            assert_eq!(
+                (write.name.as_str(), write.cause),
+                (BASE_EGRESS, Cause::Drift(DriftKind::Modified))
+            );
             let closed = &write.policy.spec;
             assert_eq!((&closed.egress, &closed.ingress), (&None, &None));
             assert_eq!(closed.policy_types.as_deref(), Some(&[String::from("Egress")][..]));
@@ -191,6 +198,25 @@ fn a_base_that_is_being_deleted_and_lets_somebody_in_is_closed_and_stays() {
         let then = plan(&narrowed.world, &narrowed.namespace, &standing, Some(&record));
         assert!(then.writes().all(|write| write.name.as_str() != BASE_EGRESS));
         assert!(then.in_place.contains_key(&name(BASE_EGRESS)));
+    }
+}
+
+// Nobody had wanted it, and closed it stayed when it was wanted again, although part of what it is to allow was known.
+#[test]
+fn what_was_closed_is_no_last_good_policy() {
+    let mut narrowed = Narrowed::with(|_| {});
+    tamper(&mut narrowed.standing, BASE_EGRESS, specs_that_let_in()[1].clone());
+    let closing = narrowed.plan(None);
+    narrowed
+        .standing
+        .extend(observed(&narrowed.namespace, &closing.closings));
+    let record = record_of(&narrowed.world, &narrowed.namespace, &closing);
+    let allows = json!({"allow": [{"name": "dns", "preset": "DNS"}, {"name": "web", "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]});
+    let widened = world([tier("x", allows)], Facts::unread());
+    for record in [Some(&record), None] {
+        let healed = plan(&widened, &narrowed.namespace, &narrowed.standing, record);
+        let write = healed.bases.iter().find(|write| write.name.as_str() == BASE_EGRESS);
+        assert_eq!(write.unwrap().policy.spec.egress.as_ref().map(Vec::len), Some(1));
     }
 }
 

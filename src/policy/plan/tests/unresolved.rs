@@ -234,7 +234,18 @@ fn a_hand_over_that_has_to_wait_keeps_nothing_that_was_tampered_with() {
     let unresolved = world([tier_x(), next], Facts::unread());
     for (standing, expected) in tampered_with(&observed(&namespace, first.writes())) {
         for record in [Some(&record), None] {
-            assert_eq!(causes(&plan(&unresolved, &namespace, &standing, record)), [expected]);
+            let healing = plan(&unresolved, &namespace, &standing, record);
+            assert_eq!(causes(&healing), [expected]);
+            // A base that was closed stays with the rest of its set.
+            let mut standing = standing.clone();
+            standing.extend(observed(&namespace, healing.writes()));
+            let removed = healing.removals.iter().map(|removal| &removal.name);
+            removed.for_each(|name| _ = standing.remove(name));
+            let mut after = record_of(&unresolved, &namespace, &healing);
+            after.written.extend(healing.unsettled);
+            for record in [Some(&after), None] {
+                assert_eq!(causes(&plan(&unresolved, &namespace, &standing, record)), []);
+            }
         }
     }
 }
