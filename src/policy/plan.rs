@@ -35,8 +35,8 @@ pub struct Plan {
     pub closings: Vec<Write>,
     /// Policies that are no longer wanted.
     pub removals: Vec<Removal>,
-    /// Policies that are in place, or kept as they were last written: with what is written now, everything we
-    /// answer for.
+    /// Policies that are in place, or kept: as they were last written or, of a base, as it may stand. With what is written
+    /// now, everything we answer for.
     pub in_place: BTreeMap<PolicyName, Written>,
     /// What was last written under names that are not in place: still remembered while a change to them did
     /// not succeed.
@@ -191,27 +191,17 @@ fn last_written<'a>(
 ) -> Cow<'a, BTreeMap<PolicyName, Written>> {
     // A recreated namespace starts anew, and one that nobody governed meanwhile was not looked after.
     let record = record.filter(|record| record.namespace_uid == namespace.uid && record.governor.is_some());
-    let Some(record) = record else {
-        let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
-            let written = drift::written_by_marks(live, &namespace.uid);
-            Some((
-                name.clone(),
-                written.or_else(|| taken_for_the_governors(governor, name, live))?,
-            ))
-        };
-        return Cow::Owned(observed.iter().filter_map(by_marks).collect());
+    let by_marks = |(name, live): (&PolicyName, &ObservedPolicy)| {
+        let written = drift::written_by_marks(live, &namespace.uid);
+        Some((
+            name.clone(),
+            written.or_else(|| taken_for_the_governors(governor, name, live))?,
+        ))
     };
-    let mut written = Cow::Borrowed(&record.written);
-    let unwanted = |name: &PolicyName| name.is_base() && !governor.rendered.policies.contains_key(name);
-    for (name, live) in observed.iter().filter(|(name, _)| unwanted(name)) {
-        // Whole marks that are not remembered: our own write whose answer was lost.
-        if !record.written.contains_key(name)
-            && let Some(by_marks) = drift::written_by_marks(live, &namespace.uid)
-        {
-            written.to_mut().insert(name.clone(), by_marks);
-        }
+    match record {
+        Some(record) => Cow::Borrowed(&record.written),
+        None => Cow::Owned(observed.iter().filter_map(by_marks).collect()),
     }
-    written
 }
 
 impl Write {

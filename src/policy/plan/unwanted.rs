@@ -106,7 +106,8 @@ impl Plan {
         match ours {
             // Deleting it opens one direction, which may have to wait, and leaving it as it is may open the other.
             Some((direction, written)) if !live.only_its_direction => {
-                let mut tiers = world.tiers().iter().map(|ranked| ranked.tier.identity());
+                let tiers = world.tiers().iter().map(|ranked| &ranked.tier);
+                let mut tiers = tiers.chain(world.departing()).map(ParsedTier::identity);
                 let written_for = tiers.find(|tier| tier.uid == written.tier.uid);
                 let tier = written_for.unwrap_or_else(|| governor.tier.identity());
                 let modified = Cause::Drift(DriftKind::Modified);
@@ -136,7 +137,7 @@ impl Plan {
         self.hold_back(&bases.filter_map(PolicyName::baseline_direction).collect());
     }
 
-    /// Whether a policy that we wrote stays although it is not wanted.
+    /// Whether a policy of ours stays although it is not wanted.
     fn keeps(&self, governor: &RankedTier, name: &PolicyName, live: &ObservedPolicy, written: &Written) -> bool {
         // Of a base, what somebody else made of it can open no direction but its own, which is not to be isolated.
         let harmless = live.only_its_direction && (written.spec == live.spec || name.is_base());
