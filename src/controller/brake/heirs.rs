@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReleaseBrake;
-use super::persisted::TIERS_ASKED_AT_MOST;
 use super::writing::Writing;
 use crate::controller::tier_writer::{Landed, TierWriter};
 use crate::policy::brake::Brake;
 use crate::policy::record::Failure;
 use crate::policy::{TierIdentity, words};
+
+/// So many tiers are asked in one go; the others wait for the next look.
+pub(super) const TIERS_ASKED_AT_MOST: usize = 3;
 
 impl ReleaseBrake {
     /// What nobody else can tell once this tier is gone is told by another before that. Where no other tier stands nobody can.

@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout_at};
 
 use super::ReleaseBrake;
-use super::heirs::as_reported_on;
+use super::heirs::{TIERS_ASKED_AT_MOST, as_reported_on};
 use super::told::releases_of;
 use super::writing::Writing;
 use crate::controller::patience::Patience;
@@ -28,9 +28,6 @@ pub(in crate::controller) enum Word {
     /// It cannot at present.
     Refused(Failure),
 }
-
-/// So many tiers are asked in one go; the others wait for the next look.
-pub(super) const TIERS_ASKED_AT_MOST: usize = 3;
 
 impl ReleaseBrake {
     /// Writes down that these releases are about to be made. Nobody waits for that longer than until the deadline: what is
