@@ -40,8 +40,8 @@ impl Writer {
         }
     }
 
-    /// Makes a plan's writes: extras, then bases. A base that is missing, or that somebody changed, is written whatever else
-    /// fails; one that stands as we left it is not narrowed before its extras stand.
+    /// Makes a plan's writes: extras, then bases and closings. A base that is missing, or that somebody changed, is written
+    /// whatever else fails; one that stands as we left it is not narrowed before its extras stand.
     pub(super) async fn write(&self, cache: &Cache, namespace: &Namespace, plan: &Plan) -> Outcome {
         let mut outcome = Outcome::default();
         self.write_all(cache, namespace, plan.extras.iter(), &mut outcome).await;
@@ -52,8 +52,8 @@ impl Writer {
         outcome
     }
 
-    /// Makes removals of a plan, once all was written. After `release_until`, where they are a release, none goes: the read
-    /// before it is too old by then, and what goes with a base stays with it.
+    /// Makes removals of a plan, once all was written. After `release_until`, where they are a release, none is sent any more:
+    /// the read before it is too old by then.
     pub(super) async fn remove(
         &self,
         cache: &Cache,

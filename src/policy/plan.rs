@@ -23,7 +23,7 @@ use super::{
 
 /// What has to change in a namespace. Nothing, where everything is right.
 ///
-/// The order is part of it: extras, then bases, then removals, so that a base is never narrowed before the
+/// The order is part of it: extras, then bases and closings, then removals, so that a base is never narrowed before the
 /// extra allowances stand, and nothing is pruned unless every write succeeded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -31,7 +31,7 @@ pub struct Plan {
     pub extras: Vec<Write>,
     /// Base policies. One that is missing is written whatever else fails.
     pub bases: Vec<Write>,
-    /// Bases that are not wanted and may let somebody in: closed before they go. Another visit removes them.
+    /// Bases that are not wanted and may open the other direction: closed before they go. Another visit removes them.
     pub closings: Vec<Write>,
     /// Policies that are no longer wanted.
     pub removals: Vec<Removal>,

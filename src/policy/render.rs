@@ -166,7 +166,8 @@ pub fn emptied(direction: Direction) -> RenderedPolicy {
     policy(direction, Some(&no_pod), Vec::new(), Vec::new())
 }
 
-/// A base that allows nothing. Written over one of ours that is not wanted any more and may let somebody in, until it goes.
+/// A base that allows nothing. Written over one of ours that is not wanted any more and may open the other direction, until it
+/// goes.
 pub fn closed(direction: Direction) -> RenderedPolicy {
     policy(direction, None, Vec::new(), Vec::new())
 }
